@@ -1,0 +1,104 @@
+"""The exceptions of plexbridge, and the one sentence that a person may see for each.
+
+`user_message` is for people: it holds no jargon and no exception text. `str(error)` is the cause, for the log; it
+never holds a prompt, a token or audio. A class exists where the sentence or the damage differs, not for every place
+that can fail.
+"""
+
+
+class PlexbridgeError(Exception):
+    """Anything that plexbridge itself reports; `user_message` is the sentence for the person concerned."""
+
+    user_message = "Something went wrong inside plexbridge. The log says more."
+
+
+class ConfigError(PlexbridgeError):
+    """The configuration can't be used; raised at start-up with every fault found, one line each."""
+
+    user_message = "The configuration can't be used."
+
+    def __init__(self, faults: tuple[str, ...]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class LibraryMissing(PlexbridgeError):
+    """A system library is not installed; the text names the package for each system."""
+
+    user_message = "A system library that plexbridge needs is not installed."
+
+
+class RequestError(PlexbridgeError):
+    """The user asked for something that can't be done: an unknown voice, a file that is not a WAV."""
+
+    user_message = "That can't be done."
+
+    def __init__(self, user_message: str) -> None:
+        super().__init__(user_message)
+        self.user_message = user_message
+
+
+class PacketError(PlexbridgeError):
+    """One packet is no valid Opus; it is counted and dropped, and nothing else is disturbed."""
+
+
+class ProtocolError(PlexbridgeError):
+    """The rules of a protocol were broken; see the two subclasses for by whom."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer sent what its protocol does not allow."""
+
+    user_message = "The speech model sent something that plexbridge does not understand."
+
+
+class LocalProtocolError(ProtocolError):
+    """Our own code asked for what the protocol does not allow: a bug in plexbridge."""
+
+
+class LinkError(PlexbridgeError):
+    """The connection to the speech model can't be made or was lost; subclasses say which and why."""
+
+    user_message = "The connection to the speech model failed."
+
+
+class ModelUnreachable(LinkError):
+    """Nothing answers at the address: name not found, refused, no route, or no WebSocket there."""
+
+    user_message = "The speech model can't be reached."
+
+
+class ModelUntrusted(LinkError):
+    """TLS failed: unknown certificate, wrong name, or one side speaks TLS and the other does not."""
+
+    user_message = "The speech model's address or certificate is not right, so no connection was made."
+
+
+class ModelRefused(LinkError):
+    """The server closed the connection before its handshake: PersonaPlex does so for a voice it does not have."""
+
+    user_message = "The speech model refused the call. Its voice or persona may not exist on this server."
+
+
+class ModelBusy(LinkError):
+    """The model serves as many calls as it can, through this machine or another."""
+
+    user_message = "The speech model is busy with another call. Please try again later."
+
+
+class ModelLost(LinkError):
+    """The running conversation broke: the server closed, died or sent what can't be used."""
+
+    user_message = "The connection to the speech model was lost."
+
+
+class ModelSilent(ModelLost):
+    """The connection stands, but the model has stopped answering."""
+
+    user_message = "The speech model has stopped answering."
+
+
+class ModelLimit(LinkError):
+    """The conversation reached the model's configured time limit (`limit_seconds`)."""
+
+    user_message = "The speech model's time for one call is used up."
