@@ -44,7 +44,8 @@ def level_dbfs(samples: Samples) -> float:
 
 def to_int16(samples: Samples) -> NDArray[np.int16]:
     """Convert to 16-bit integers, clipped at full scale instead of wrapping around."""
-    return np.clip(np.rint(samples * 32767.0), -32768, 32767).astype(np.int16)
+    clipped: NDArray[np.int16] = np.clip(np.rint(samples * 32767.0), -32768, 32767).astype(np.int16)
+    return clipped
 
 
 def from_int16(samples: NDArray[np.int16]) -> Samples:

@@ -1,0 +1,277 @@
+"""The playout buffer of the downlink: packets go in as they come, one 20 ms frame comes out at every tick.
+
+A model sends 80 ms at once, the network shakes it, and people's ears want an even stream. What is decoded waits
+here, and three rules keep the wait short:
+
+* **Depth follows the underruns.** The *target* is what should be left just before the next packet comes. It starts
+  at the minimum, grows by one frame with every underrun and shrinks by one after `CLEAN_SECONDS` without any. An
+  underrun needs no extra pause: the concealed gap itself makes the stream that much later.
+* **Standing depth is given back.** The smallest depth over `WINDOW_SECONDS` is delay that nothing needs. What it has
+  over the target is cut out of silence; when it is more than `STANDING_LIMIT_SECONDS`, of speech too; and what a
+  flood leaves above `BURST_LIMIT_SECONDS` goes at once. Each cut is one cross-fade of 5 ms.
+* **A gap is concealed, then faded.** The decoder extrapolates what it played last (libopus' own packet loss
+  concealment) for `CONCEALED_FRAMES`, faded out over the last one; then there is silence until the stream is back.
+
+Time is an argument: the arrival times that `push` is given come back out of `pop`, so the caller can tell how long
+what is played has waited. Nothing here looks at a clock.
+"""
+
+from collections import deque
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from plexbridge.audio.opus import Decoder
+from plexbridge.audio.pcm import (
+    FRAMES_PER_SECOND,
+    PEOPLE_FRAME_SAMPLES,
+    PEOPLE_RATE_HZ,
+    Samples,
+    level_dbfs,
+    silence,
+)
+from plexbridge.errors import PacketError
+
+WINDOW_SECONDS = 0.5
+"""How long the smallest depth is observed: six messages of 80 ms, so that one late message does not hide it."""
+CLEAN_SECONDS = 30.0
+STANDING_LIMIT_SECONDS = 0.06
+BURST_LIMIT_SECONDS = 0.2
+"""Depth over the target, beside one packet, that is cut at once: it can only come from a flood after a stall."""
+CONCEALED_FRAMES = 3
+CAPACITY_SECONDS = 2.0
+"""A hard bound on memory; a server that sends faster than it is played meets the burst limit at the next tick."""
+SILENT_DBFS = -50.0
+"""Frames below this may be cut out: the residue of codecs and of quiet rooms, not the end of a word."""
+
+_CAPACITY_SAMPLES = int(CAPACITY_SECONDS * PEOPLE_RATE_HZ)
+_STANDING_LIMIT_SAMPLES = int(STANDING_LIMIT_SECONDS * PEOPLE_RATE_HZ)
+_BURST_LIMIT_SAMPLES = int(BURST_LIMIT_SECONDS * PEOPLE_RATE_HZ)
+_FADE_SAMPLES = PEOPLE_RATE_HZ // 200  # 5 ms: too short to hear, long enough not to click
+_WINDOW_FRAMES = int(WINDOW_SECONDS * FRAMES_PER_SECOND)
+_CLEAN_FRAMES = int(CLEAN_SECONDS * FRAMES_PER_SECOND)
+_RISE: Samples = np.linspace(0, 1, _FADE_SAMPLES, endpoint=False, dtype=np.float32)
+_PLC_STEP_SAMPLES = PEOPLE_RATE_HZ // 400  # libopus conceals in steps of 2.5 ms
+_LOST_PACKETS_CONCEALED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """One frame for the people, and since when its parts were here."""
+
+    samples: Samples
+    """960 samples at 48 kHz."""
+    arrived_seconds: float | None
+    """The arrival time of the first sample of the model in it; None when the frame holds none."""
+    message_arrivals: tuple[float, ...]
+    """The arrival times of the packets whose first sample is in this frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlayoutStatistics:
+    """What became of the downlink, in samples at 48 kHz; `depth_samples` and `target_samples` are as of now."""
+
+    pushed_samples: int = 0
+    lost_packets: int = 0
+    """Packets that never came: a gap in the page numbers."""
+    damaged_packets: int = 0
+    """Packets that are no valid Opus."""
+    underruns: int = 0
+    concealed_samples: int = 0
+    silent_samples: int = 0
+    """Silence played because the gap outlasted its concealment."""
+    shed_silence_samples: int = 0
+    shed_standing_samples: int = 0
+    shed_burst_samples: int = 0
+    shed_late_samples: int = 0
+    """Thrown away because playback itself missed its ticks."""
+    depth_samples: int = 0
+    target_samples: int = 0
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """Decoded audio that waits; `is_start` while the first sample of its packet is still here."""
+
+    samples: Samples
+    arrived_seconds: float
+    is_start: bool
+
+
+class Playout:
+    """Smooths the model's packets to frames of 20 ms; see the module's text for the rules.
+
+    `minimum_seconds` and `maximum_seconds` bound the target. The decoder is the caller's, who closes it; it must
+    decode to 48 kHz mono and must be used by nothing else, since its state is what conceals.
+    """
+
+    def __init__(self, decoder: Decoder, *, minimum_seconds: float, maximum_seconds: float) -> None:
+        self._decoder = decoder
+        self._minimum_samples = round(minimum_seconds * PEOPLE_RATE_HZ)
+        self._maximum_samples = round(maximum_seconds * PEOPLE_RATE_HZ)
+        self._target_samples = self._minimum_samples
+        self._chunks: deque[_Chunk] = deque()
+        self._depth_samples = 0
+        self._packet_samples = 0
+        self._depths: deque[int] = deque(maxlen=_WINDOW_FRAMES)
+        self._clean_frames = 0
+        self._gap_frames = CONCEALED_FRAMES  # nothing has come yet: the first packet starts from silence
+        self._counts = PlayoutStatistics()
+
+    def statistics(self) -> PlayoutStatistics:
+        """Return the counters and the present depth."""
+        return replace(self._counts, depth_samples=self._depth_samples, target_samples=self._target_samples)
+
+    def push(self, packet: bytes, *, arrived_seconds: float, lost_packets: int = 0) -> int:
+        """Decode one Opus packet behind what waits; return how many samples (48 kHz) of the model it stands for.
+
+        `lost_packets` are missing just before it. They, and the packet itself when it is no valid Opus, are
+        concealed, each for this stream's packet duration; beyond three in a row they are only accounted for.
+        """
+        is_from_silence = self._gap_frames >= CONCEALED_FRAMES
+        for _ in range(min(lost_packets, _LOST_PACKETS_CONCEALED)):
+            self._store_concealment(arrived_seconds)
+        accounted_samples = lost_packets * self._packet_samples
+        try:
+            samples = self._decoder.decode(packet)
+        except PacketError:
+            self._count(lost_packets=lost_packets, damaged_packets=1)
+            self._store_concealment(arrived_seconds)
+            return accounted_samples + self._packet_samples
+        if is_from_silence:
+            # The first packet waits for the target; after a shorter gap the gap itself was the wait.
+            self._store(silence(self._target_samples), arrived_seconds, is_start=False)
+            samples = _faded_in(samples)
+        self._packet_samples = samples.size
+        self._store(samples, arrived_seconds, is_start=True)
+        self._gap_frames = 0
+        self._count(pushed_samples=samples.size, lost_packets=lost_packets)
+        return accounted_samples + samples.size
+
+    def pop(self, *, is_model_slow: bool = False) -> Played:
+        """Return the frame for this tick.
+
+        While `is_model_slow`, underruns do not raise the target: depth helps against jitter only.
+        """
+        self._shed_standing_depth()
+        played = self._take(min(self._depth_samples, PEOPLE_FRAME_SAMPLES))
+        missing_samples = PEOPLE_FRAME_SAMPLES - played.samples.size
+        if missing_samples:
+            gap = self._bridge_gap(missing_samples, is_model_slow=is_model_slow)
+            played = replace(played, samples=np.concatenate((played.samples, gap)))
+        self._clean_frames += 1
+        if self._clean_frames >= _CLEAN_FRAMES:
+            self._clean_frames = 0
+            self._target_samples = max(self._minimum_samples, self._target_samples - PEOPLE_FRAME_SAMPLES)
+        self._depths.append(self._depth_samples)
+        return played
+
+    def discard(self, frames: int) -> None:
+        """Throw away what `frames` missed ticks should have played, so that a stall here adds no delay."""
+        self._count(shed_late_samples=self._cut(frames * PEOPLE_FRAME_SAMPLES))
+
+    def _store(self, samples: Samples, arrived_seconds: float, *, is_start: bool) -> None:
+        self._chunks.append(_Chunk(samples, arrived_seconds, is_start))
+        self._depth_samples += samples.size
+        surplus_samples = self._depth_samples - _CAPACITY_SAMPLES
+        if surplus_samples > 0:
+            self._count(shed_burst_samples=self._cut(surplus_samples))
+
+    def _store_concealment(self, arrived_seconds: float) -> None:
+        if self._gap_frames >= CONCEALED_FRAMES or not self._packet_samples:
+            return  # nothing is playing that could be carried on
+        self._store(self._decoder.conceal(self._packet_samples), arrived_seconds, is_start=False)
+        self._count(concealed_samples=self._packet_samples)
+
+    def _take(self, wanted_samples: int) -> Played:
+        """Remove up to `wanted_samples` from the head."""
+        parts: list[Samples] = []
+        arrived_seconds: float | None = None
+        message_arrivals: list[float] = []
+        while wanted_samples and self._chunks:
+            chunk = self._chunks[0]
+            if arrived_seconds is None:
+                arrived_seconds = chunk.arrived_seconds
+            if chunk.is_start:
+                message_arrivals.append(chunk.arrived_seconds)
+                chunk.is_start = False
+            part = chunk.samples[:wanted_samples]
+            parts.append(part)
+            wanted_samples -= part.size
+            self._depth_samples -= part.size
+            chunk.samples = chunk.samples[part.size :]
+            if not chunk.samples.size:
+                self._chunks.popleft()
+        samples = np.concatenate(parts) if parts else silence(0)
+        return Played(samples, arrived_seconds, tuple(message_arrivals))
+
+    def _cut(self, unwanted_samples: int) -> int:
+        """Remove the head, fading across the seam from what was to play next; return how much was removed."""
+        unwanted_samples = min(unwanted_samples, self._depth_samples)
+        dropped = self._take(unwanted_samples).samples
+        seam_samples = min(_FADE_SAMPLES, dropped.size, self._depth_samples)
+        seam = self._take(seam_samples)
+        if seam.arrived_seconds is not None:
+            rise = _RISE[:seam_samples]
+            blended = seam.samples * rise + dropped[:seam_samples] * (1 - rise)
+            self._chunks.appendleft(_Chunk(blended, seam.arrived_seconds, bool(seam.message_arrivals)))
+            self._depth_samples += seam_samples
+        return unwanted_samples
+
+    def _shed_standing_depth(self) -> None:
+        surplus_samples = self._depth_samples - self._packet_samples - self._target_samples
+        if surplus_samples > _BURST_LIMIT_SAMPLES:
+            self._count(shed_burst_samples=self._cut(surplus_samples))
+            self._depths.clear()
+        if len(self._depths) < _WINDOW_FRAMES:
+            return
+        surplus_samples = min(self._depths) - self._target_samples
+        if surplus_samples < PEOPLE_FRAME_SAMPLES:
+            return
+        if self._is_silent_ahead(surplus_samples):
+            self._count(shed_silence_samples=self._cut(surplus_samples))
+        elif self._is_silent_ahead(PEOPLE_FRAME_SAMPLES):
+            self._count(shed_silence_samples=self._cut(PEOPLE_FRAME_SAMPLES))
+        elif surplus_samples > _STANDING_LIMIT_SAMPLES:
+            self._count(shed_standing_samples=self._cut(surplus_samples))
+        else:
+            return
+        self._depths.clear()
+
+    def _is_silent_ahead(self, count_samples: int) -> bool:
+        for chunk in self._chunks:
+            if level_dbfs(chunk.samples[:count_samples]) > SILENT_DBFS:
+                return False
+            count_samples -= chunk.samples.size
+            if count_samples <= 0:
+                return True
+        return False
+
+    def _bridge_gap(self, missing_samples: int, *, is_model_slow: bool) -> Samples:
+        if self._gap_frames >= CONCEALED_FRAMES:
+            if self._packet_samples:
+                self._count(silent_samples=missing_samples)
+            return silence(missing_samples)
+        if self._gap_frames == 0:
+            self._count(underruns=1)
+            if not is_model_slow:
+                self._target_samples = min(self._maximum_samples, self._target_samples + PEOPLE_FRAME_SAMPLES)
+                self._clean_frames = 0
+        self._gap_frames += 1
+        steps = -(-missing_samples // _PLC_STEP_SAMPLES)
+        concealment = self._decoder.conceal(steps * _PLC_STEP_SAMPLES)[:missing_samples]
+        self._count(concealed_samples=missing_samples)
+        if self._gap_frames == CONCEALED_FRAMES:
+            concealment = concealment * np.linspace(1, 0, missing_samples, dtype=np.float32)
+        return concealment
+
+    def _count(self, **increments: int) -> None:
+        self._counts = replace(
+            self._counts, **{name: getattr(self._counts, name) + value for name, value in increments.items()}
+        )
+
+
+def _faded_in(samples: Samples) -> Samples:
+    faded = samples.copy()
+    faded[:_FADE_SAMPLES] *= _RISE[: faded.size]
+    return faded

@@ -1,0 +1,120 @@
+"""The sweep: one call, cancelled at every checkpoint that it passes, one by one, from join to goodbye.
+
+A Trio instrument counts the steps of all tasks that belong to the call, and cancels the call after the one that the
+run is about; a step ends at a checkpoint, so each is met while its task waits there. Afterwards nothing may be left:
+no task, no open stream, no open channel end, no codec that still works, and the server's slot is free.
+
+In simulated time the sweep is complete. Over real sockets it meets 50 points that are spread over the call.
+"""
+
+import gc
+import warnings
+from collections.abc import Callable
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from plexbridge.audio.opus import Decoder, Encoder
+from plexbridge.audio.pcm import PEOPLE_FRAME_SAMPLES, UPLINK_FRAME_SAMPLES, silence
+from plexbridge.errors import LocalProtocolError
+from plexbridge.session.ledger import Ledger
+from tests.session.simulation import ScriptedPeople, SimulatedModel, hold_call
+
+TICKS = 20
+"""0.4 s of audio."""
+
+
+class CancelAfterSteps(trio.abc.Instrument):
+    """Calls `cancel` after the `number`th step of any task below `root`; counts on afterwards."""
+
+    def __init__(self, number: int | None, cancel: Callable[[], None]) -> None:
+        self._number = number
+        self._cancel = cancel
+        self._tasks: set[trio.lowlevel.Task] = set()
+        self.steps = 0
+
+    def watch(self, task: trio.lowlevel.Task) -> None:
+        """Count the steps of `task` and of all tasks that it and they spawn."""
+        self._tasks.add(task)
+
+    def task_spawned(self, task: trio.lowlevel.Task) -> None:
+        """Watch the children of what is watched."""
+        parent = task.parent_nursery.parent_task if task.parent_nursery is not None else None
+        if parent in self._tasks:
+            self._tasks.add(task)
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Count a step, and cancel when it is the one."""
+        if task not in self._tasks:
+            return
+        self.steps += 1
+        if self.steps == self._number:
+            self._cancel()
+
+
+def assert_nothing_is_open() -> None:
+    """Look at every channel end and codec that exists, wherever it is."""
+    for thing in gc.get_objects():
+        if isinstance(thing, trio.MemorySendChannel | trio.MemoryReceiveChannel):
+            channel = thing.statistics()
+            assert (channel.open_send_channels, channel.open_receive_channels) == (0, 0), "a channel end is open"
+        elif isinstance(thing, Decoder):
+            with pytest.raises(LocalProtocolError):
+                thing.conceal(PEOPLE_FRAME_SAMPLES)
+        elif isinstance(thing, Encoder):
+            with pytest.raises(LocalProtocolError):
+                thing.encode(silence(UPLINK_FRAME_SAMPLES))
+
+
+async def run_cancelled(number: int | None) -> tuple[int, bool]:
+    """Hold a call and cancel it after step `number`; return the steps it took and whether it was cut short."""
+    async with trio.open_nursery() as world:
+        model = SimulatedModel(world)
+        people = ScriptedPeople(ticks=TICKS)
+        with trio.CancelScope() as call_scope:
+            instrument = CancelAfterSteps(number, lambda: call_scope.cancel(reason="the sweep"))
+            instrument.watch(trio.lowlevel.current_task())
+            trio.lowlevel.add_instrument(instrument)
+            try:
+                await hold_call(model, people, Ledger())
+            finally:
+                trio.lowlevel.remove_instrument(instrument)
+        await trio.testing.wait_all_tasks_blocked()
+
+        assert_nothing_is_open()
+        assert not world.child_tasks, "a task of the server outlived the call, so its connection is still open"
+        assert all(stream.is_closed for stream in model.streams)
+        assert not model.server.is_busy
+        world.cancel_scope.cancel()
+    return instrument.steps, call_scope.cancelled_caught
+
+
+def run_in_simulated_time(number: int | None) -> tuple[int, bool]:
+    """Run one call of the sweep by itself, so that whatever it leaves behind shows."""
+    clock = MockClock(autojump_threshold=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a channel or a stream that nobody closed warns when it is collected
+        result = trio.run(run_cancelled, number, clock=clock)
+        gc.collect()
+    return result
+
+
+@pytest.mark.cancellation
+def test_a_call_leaves_nothing_behind_wherever_it_is_cancelled(capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoints, was_cut = run_in_simulated_time(None)
+    assert not was_cut
+
+    cut_short = 0
+    gc.disable()  # collecting 1,000 small worlds one by one is most of the time; once in fifty is enough
+    try:
+        for number in range(1, checkpoints + 1):
+            _, was_cut = run_in_simulated_time(number)
+            cut_short += was_cut
+    finally:
+        gc.enable()
+
+    with capsys.disabled():
+        print(f"\ncancellation sweep: {checkpoints} checkpoints, {cut_short} of them cut the call short")
+    assert checkpoints > 200
+    assert cut_short > 0.9 * checkpoints
