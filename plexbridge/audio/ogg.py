@@ -46,6 +46,7 @@ _CONTINUED, _BEGINS = 1, 2
 _HEADER = struct.Struct("<4sBBqIIIB")
 _CAPTURE = b"OggS\0"
 _OPUS_HEAD = struct.Struct("<8sBBHIhB")
+_CHECKSUM_START, _CHECKSUM_END = 22, 26
 _SEQUENCE_MASK = 0xFFFF_FFFF
 _REVERSED_BITS = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 
@@ -89,7 +90,7 @@ class OggOpusWriter:
         lacing = b"\xff" * full_segments + bytes((rest,))
         header = _HEADER.pack(b"OggS", 0, flags, granule, self._serial, sequence, 0, len(lacing))
         page = b"".join((header, lacing, packet))
-        return b"".join((page[:22], _checksum(page), page[26:]))
+        return b"".join((page[:_CHECKSUM_START], _checksum(page), page[_CHECKSUM_END:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +185,12 @@ class _PageScanner:
             return None
         lacing_end = lacing_start + self._buffer[lacing_start - 1]
         end = lacing_end + sum(self._buffer[lacing_start:lacing_end])
-        return end - start if max(lacing_end, end) <= len(self._buffer) else None
+        return end - start if end <= len(self._buffer) else None
 
     def _intact_page(self, start: int, size_bytes: int) -> _Page | None:
         raw = bytes(self._buffer[start : start + size_bytes])
-        if _checksum(b"".join((raw[:22], bytes(4), raw[26:]))) != raw[22:26]:
+        zeroed = b"".join((raw[:_CHECKSUM_START], bytes(4), raw[_CHECKSUM_END:]))
+        if _checksum(zeroed) != raw[_CHECKSUM_START:_CHECKSUM_END]:
             return None
         _, _, flags, _, serial, sequence, _, segments = _HEADER.unpack_from(raw)
         body_start = _HEADER.size + segments
@@ -323,7 +325,7 @@ class OggOpusReader:
         After repeated headers two numbers are legal for the next page: theirs plus one if the numbering was
         restarted, or the one that was due before. Both stay due until audio has come.
         """
-        after = (page.sequence + 1) & _SEQUENCE_MASK
+        after = page.sequence + 1
         if page.serial != self._serial:
             self._serial, self._due = page.serial, (after,)
             self._is_refused = False
@@ -332,7 +334,6 @@ class OggOpusReader:
             return True
         if page.flags & _BEGINS:
             self._due = (after, self._due[-1])
-            self._joiner.lose()
             return True
         gap = min((page.sequence - due) & _SEQUENCE_MASK for due in self._due)
         if gap > _SEQUENCE_MASK - SEQUENCE_WINDOW_PAGES:

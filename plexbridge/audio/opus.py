@@ -55,12 +55,14 @@ class EncoderSettings:
 
 
 MODEL_UPLINK = EncoderSettings(Application.RESTRICTED_LOWDELAY, complexity=0, bitrate_bps=96_000)
-"""Towards the model: the transform codec alone, which at this rate is nearest to the speech in every band, adds 2.5 ms
-instead of 6.5 and costs a tenth of libopus' default. Between servers 30 kbit/s more are worth the 1 to 1.5 dB."""
+"""Towards the model: the transform codec alone. At this rate it is within 0.2 dB of the best candidate in every band,
+adds 2.5 ms instead of 6.5 and costs an eighth of the speech codec at full complexity. Between servers 32 kbit/s more
+are worth the 0.9 to 1.7 dB that they bring."""
 
 PEOPLE_DOWNLINK = EncoderSettings(Application.RESTRICTED_LOWDELAY, complexity=0, bitrate_bps=64_000)
-"""Towards people: the same reasons, at the rate of a Discord channel, since people may listen over a telephone. It is
-no worse than the speech codec when packets are lost; more complexity costs time and gains only above 4 kHz."""
+"""Towards people: the same codec at the rate of a Discord channel, since people may listen over a telephone. With 3 %
+of the packets lost it is as near to the speech as the speech codec at full complexity below 4 kHz, and nearer above.
+More complexity costs time and brings next to nothing."""
 
 
 @contextmanager
@@ -233,8 +235,7 @@ class Decoder(_Codec):
         When the loss goes on, the guess fades to the background that was heard, not always to silence, and the low
         delay codec's grows louder once on the way. Raises LocalProtocolError for another number.
         """
-        spans, rest = divmod(count_samples, self._span_samples)
-        if rest or not 1 <= spans <= PACKET_LIMIT_SPANS:
+        if count_samples > PACKET_LIMIT_SPANS * self._span_samples:
             raise LocalProtocolError(f"{count_samples} samples can't be concealed at once")
         count = self._checked(self._decode(None, 0, count_samples))
         return self._pcm[: count * self._channels].copy()

@@ -11,6 +11,10 @@ here, and three rules keep the wait short:
   flood leaves above `BURST_LIMIT_SECONDS` goes at once. Each cut is one cross-fade of 5 ms.
 * **A gap is concealed, then faded.** The decoder extrapolates what it played last (libopus' own packet loss
   concealment) for `CONCEALED_FRAMES`, faded out over the last one; then there is silence until the stream is back.
+  Packets that are known to be lost are concealed in their place, less what the gap before them has bridged already.
+
+Every sample is accounted for: what was pushed, primed, concealed and silent is what was played, what was shed and
+what still waits (`PlayoutStatistics`).
 
 Time is an argument: the arrival times that `push` is given come back out of `pop`, so the caller can tell how long
 what is played has waited. Nothing here looks at a clock.
@@ -21,7 +25,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from plexbridge.audio.opus import Decoder
+from plexbridge.audio.opus import SPANS_PER_SECOND, Decoder
 from plexbridge.audio.pcm import (
     FRAMES_PER_SECOND,
     PEOPLE_FRAME_SAMPLES,
@@ -50,8 +54,7 @@ _BURST_LIMIT_SAMPLES = int(BURST_LIMIT_SECONDS * PEOPLE_RATE_HZ)
 _FADE_SAMPLES = PEOPLE_RATE_HZ // 200  # 5 ms: too short to hear, long enough not to click
 _WINDOW_FRAMES = int(WINDOW_SECONDS * FRAMES_PER_SECOND)
 _CLEAN_FRAMES = int(CLEAN_SECONDS * FRAMES_PER_SECOND)
-_RISE: Samples = np.linspace(0, 1, _FADE_SAMPLES, endpoint=False, dtype=np.float32)
-_PLC_STEP_SAMPLES = PEOPLE_RATE_HZ // 400  # libopus conceals in steps of 2.5 ms
+_STEP_SAMPLES = PEOPLE_RATE_HZ // SPANS_PER_SECOND  # all lengths are multiples of it: Opus can conceal nothing finer
 _LOST_PACKETS_CONCEALED = 3
 
 
@@ -60,7 +63,7 @@ class Played:
     """One frame for the people, and since when its parts were here."""
 
     samples: Samples
-    """960 samples at 48 kHz."""
+    """960 samples at 48 kHz, within -1..1."""
     arrived_seconds: float | None
     """The arrival time of the first sample of the model in it; None when the frame holds none."""
     message_arrivals: tuple[float, ...]
@@ -69,9 +72,14 @@ class Played:
 
 @dataclass(frozen=True, slots=True)
 class PlayoutStatistics:
-    """What became of the downlink, in samples at 48 kHz; `depth_samples` and `target_samples` are as of now."""
+    """What became of the downlink, in samples at 48 kHz; `depth_samples` and `target_samples` are as of now.
+
+    The books balance: pushed + primed + concealed + silent = 960 for every frame played + all that was shed + depth.
+    """
 
     pushed_samples: int = 0
+    primed_samples: int = 0
+    """Silence put before a stream that starts or comes back, so that it starts with its target."""
     lost_packets: int = 0
     """Packets that never came: a gap in the page numbers."""
     damaged_packets: int = 0
@@ -79,7 +87,7 @@ class PlayoutStatistics:
     underruns: int = 0
     concealed_samples: int = 0
     silent_samples: int = 0
-    """Silence played because the gap outlasted its concealment."""
+    """Silence played because nothing had come yet, or because a gap outlasted its concealment."""
     shed_silence_samples: int = 0
     shed_standing_samples: int = 0
     shed_burst_samples: int = 0
@@ -91,24 +99,25 @@ class PlayoutStatistics:
 
 @dataclass(slots=True)
 class _Chunk:
-    """Decoded audio that waits; `is_start` while the first sample of its packet is still here."""
+    """Decoded audio that waits, or silence or concealment in the place of some: then `arrived_seconds` is None."""
 
     samples: Samples
-    arrived_seconds: float
-    is_start: bool
+    arrived_seconds: float | None = None
+    message_arrivals: tuple[float, ...] = ()
+    """As long as the first sample of its packet is still here."""
 
 
 class Playout:
     """Smooths the model's packets to frames of 20 ms; see the module's text for the rules.
 
-    `minimum_seconds` and `maximum_seconds` bound the target. The decoder is the caller's, who closes it; it must
-    decode to 48 kHz mono and must be used by nothing else, since its state is what conceals.
+    `minimum_seconds` and `maximum_seconds` bound the target, to the nearest 2.5 ms. The decoder is the caller's, who
+    closes it; it must decode to 48 kHz mono and must be used by nothing else, since its state is what conceals.
     """
 
     def __init__(self, decoder: Decoder, *, minimum_seconds: float, maximum_seconds: float) -> None:
         self._decoder = decoder
-        self._minimum_samples = round(minimum_seconds * PEOPLE_RATE_HZ)
-        self._maximum_samples = round(maximum_seconds * PEOPLE_RATE_HZ)
+        self._minimum_samples = round(minimum_seconds * SPANS_PER_SECOND) * _STEP_SAMPLES
+        self._maximum_samples = round(maximum_seconds * SPANS_PER_SECOND) * _STEP_SAMPLES
         self._target_samples = self._minimum_samples
         self._chunks: deque[_Chunk] = deque()
         self._depth_samples = 0
@@ -116,6 +125,8 @@ class Playout:
         self._depths: deque[int] = deque(maxlen=_WINDOW_FRAMES)
         self._clean_frames = 0
         self._gap_frames = CONCEALED_FRAMES  # nothing has come yet: the first packet starts from silence
+        self._bridged_samples = 0
+        self._lost_in_a_row = 0
         self._counts = PlayoutStatistics()
 
     def statistics(self) -> PlayoutStatistics:
@@ -128,24 +139,26 @@ class Playout:
         `lost_packets` are missing just before it. They, and the packet itself when it is no valid Opus, are
         concealed, each for this stream's packet duration; beyond three in a row they are only accounted for.
         """
-        is_from_silence = self._gap_frames >= CONCEALED_FRAMES
-        for _ in range(min(lost_packets, _LOST_PACKETS_CONCEALED)):
-            self._store_concealment(arrived_seconds)
         accounted_samples = lost_packets * self._packet_samples
+        if lost_packets:
+            self._count(lost_packets=lost_packets)
+            self._conceal_packets(lost_packets, bridged_samples=self._bridged_samples)
+            self._bridged_samples = max(0, self._bridged_samples - accounted_samples)
         try:
             samples = self._decoder.decode(packet)
         except PacketError:
-            self._count(lost_packets=lost_packets, damaged_packets=1)
-            self._store_concealment(arrived_seconds)
+            self._count(damaged_packets=1)
+            self._conceal_packets(1)
             return accounted_samples + self._packet_samples
-        if is_from_silence:
-            # The first packet waits for the target; after a shorter gap the gap itself was the wait.
-            self._store(silence(self._target_samples), arrived_seconds, is_start=False)
-            samples = _faded_in(samples)
+        if self._gap_frames >= CONCEALED_FRAMES:
+            # Out of silence, a packet waits for the target; after a shorter gap the gap itself was the wait.
+            self._store(_Chunk(silence(self._target_samples)))
+            self._count(primed_samples=self._target_samples)
+            samples = _cross_faded(silence(samples.size), samples)
         self._packet_samples = samples.size
-        self._store(samples, arrived_seconds, is_start=True)
-        self._gap_frames = 0
-        self._count(pushed_samples=samples.size, lost_packets=lost_packets)
+        self._gap_frames = self._bridged_samples = self._lost_in_a_row = 0
+        self._store(_Chunk(samples, arrived_seconds, (arrived_seconds,)))
+        self._count(pushed_samples=samples.size)
         return accounted_samples + samples.size
 
     def pop(self, *, is_model_slow: bool = False) -> Played:
@@ -153,48 +166,54 @@ class Playout:
 
         While `is_model_slow`, underruns do not raise the target: depth helps against jitter only.
         """
-        self._shed_standing_depth()
-        played = self._take(min(self._depth_samples, PEOPLE_FRAME_SAMPLES))
-        missing_samples = PEOPLE_FRAME_SAMPLES - played.samples.size
+        self._give_back_depth()
+        played = self._take(PEOPLE_FRAME_SAMPLES)
+        samples = played.samples
+        missing_samples = PEOPLE_FRAME_SAMPLES - samples.size
         if missing_samples:
-            gap = self._bridge_gap(missing_samples, is_model_slow=is_model_slow)
-            played = replace(played, samples=np.concatenate((played.samples, gap)))
+            samples = np.concatenate((samples, self._bridge_gap(missing_samples, is_model_slow=is_model_slow)))
         self._clean_frames += 1
         if self._clean_frames >= _CLEAN_FRAMES:
             self._clean_frames = 0
             self._target_samples = max(self._minimum_samples, self._target_samples - PEOPLE_FRAME_SAMPLES)
         self._depths.append(self._depth_samples)
-        return played
+        # A packet of random bytes that happens to be valid Opus can decode to a million times full scale.
+        return replace(played, samples=samples.clip(-1, 1))
 
     def discard(self, frames: int) -> None:
         """Throw away what `frames` missed ticks should have played, so that a stall here adds no delay."""
         self._count(shed_late_samples=self._cut(frames * PEOPLE_FRAME_SAMPLES))
 
-    def _store(self, samples: Samples, arrived_seconds: float, *, is_start: bool) -> None:
-        self._chunks.append(_Chunk(samples, arrived_seconds, is_start))
-        self._depth_samples += samples.size
-        surplus_samples = self._depth_samples - _CAPACITY_SAMPLES
-        if surplus_samples > 0:
-            self._count(shed_burst_samples=self._cut(surplus_samples))
+    def _store(self, chunk: _Chunk) -> None:
+        self._chunks.append(chunk)
+        self._depth_samples += chunk.samples.size
+        if self._depth_samples > _CAPACITY_SAMPLES:
+            self._count(shed_burst_samples=self._cut(self._depth_samples - _CAPACITY_SAMPLES))
 
-    def _store_concealment(self, arrived_seconds: float) -> None:
-        if self._gap_frames >= CONCEALED_FRAMES or not self._packet_samples:
-            return  # nothing is playing that could be carried on
-        self._store(self._decoder.conceal(self._packet_samples), arrived_seconds, is_start=False)
-        self._count(concealed_samples=self._packet_samples)
+    def _conceal_packets(self, packets: int, *, bridged_samples: int = 0) -> None:
+        """Carry the stream on in the place of `packets`, unless nothing plays that could be carried on."""
+        if self._gap_frames >= CONCEALED_FRAMES:
+            return
+        packets = min(packets, _LOST_PACKETS_CONCEALED - self._lost_in_a_row)
+        self._lost_in_a_row += packets
+        wanted_samples = packets * self._packet_samples - bridged_samples
+        while wanted_samples > 0:
+            samples = self._decoder.conceal(min(wanted_samples, self._packet_samples))
+            wanted_samples -= samples.size
+            self._store(_Chunk(samples))
+            self._count(concealed_samples=samples.size)
 
     def _take(self, wanted_samples: int) -> Played:
         """Remove up to `wanted_samples` from the head."""
         parts: list[Samples] = []
         arrived_seconds: float | None = None
-        message_arrivals: list[float] = []
+        message_arrivals: tuple[float, ...] = ()
         while wanted_samples and self._chunks:
             chunk = self._chunks[0]
             if arrived_seconds is None:
                 arrived_seconds = chunk.arrived_seconds
-            if chunk.is_start:
-                message_arrivals.append(chunk.arrived_seconds)
-                chunk.is_start = False
+            message_arrivals += chunk.message_arrivals
+            chunk.message_arrivals = ()
             part = chunk.samples[:wanted_samples]
             parts.append(part)
             wanted_samples -= part.size
@@ -203,26 +222,28 @@ class Playout:
             if not chunk.samples.size:
                 self._chunks.popleft()
         samples = np.concatenate(parts) if parts else silence(0)
-        return Played(samples, arrived_seconds, tuple(message_arrivals))
+        return Played(samples, arrived_seconds, message_arrivals)
 
     def _cut(self, unwanted_samples: int) -> int:
-        """Remove the head, fading across the seam from what was to play next; return how much was removed."""
-        unwanted_samples = min(unwanted_samples, self._depth_samples)
+        """Remove the head, fading from it into what follows; return how much was removed.
+
+        The last 5 ms always stay: only from what was decoded last can a gap be concealed without a click.
+        """
+        unwanted_samples = min(unwanted_samples, self._depth_samples - _FADE_SAMPLES)
+        if unwanted_samples <= 0:
+            return 0
         dropped = self._take(unwanted_samples).samples
-        seam_samples = min(_FADE_SAMPLES, dropped.size, self._depth_samples)
-        seam = self._take(seam_samples)
-        if seam.arrived_seconds is not None:
-            rise = _RISE[:seam_samples]
-            blended = seam.samples * rise + dropped[:seam_samples] * (1 - rise)
-            self._chunks.appendleft(_Chunk(blended, seam.arrived_seconds, bool(seam.message_arrivals)))
-            self._depth_samples += seam_samples
+        seam = self._take(min(_FADE_SAMPLES, unwanted_samples))
+        blended = _cross_faded(dropped[: seam.samples.size], seam.samples)
+        self._chunks.appendleft(_Chunk(blended, seam.arrived_seconds, seam.message_arrivals))
+        self._depth_samples += blended.size
+        self._depths.clear()  # what was measured is no longer there
         return unwanted_samples
 
-    def _shed_standing_depth(self) -> None:
+    def _give_back_depth(self) -> None:
         surplus_samples = self._depth_samples - self._packet_samples - self._target_samples
         if surplus_samples > _BURST_LIMIT_SAMPLES:
             self._count(shed_burst_samples=self._cut(surplus_samples))
-            self._depths.clear()
         if len(self._depths) < _WINDOW_FRAMES:
             return
         surplus_samples = min(self._depths) - self._target_samples
@@ -234,23 +255,16 @@ class Playout:
             self._count(shed_silence_samples=self._cut(PEOPLE_FRAME_SAMPLES))
         elif surplus_samples > _STANDING_LIMIT_SAMPLES:
             self._count(shed_standing_samples=self._cut(surplus_samples))
-        else:
-            return
-        self._depths.clear()
 
     def _is_silent_ahead(self, count_samples: int) -> bool:
-        for chunk in self._chunks:
-            if level_dbfs(chunk.samples[:count_samples]) > SILENT_DBFS:
-                return False
-            count_samples -= chunk.samples.size
-            if count_samples <= 0:
-                return True
-        return False
+        """Say whether so much, and what would be faded in behind it, is silent in every 20 ms."""
+        ahead = np.concatenate([chunk.samples for chunk in self._chunks])[: count_samples + _FADE_SAMPLES]
+        starts = range(0, ahead.size, PEOPLE_FRAME_SAMPLES)
+        return all(level_dbfs(ahead[start : start + PEOPLE_FRAME_SAMPLES]) < SILENT_DBFS for start in starts)
 
     def _bridge_gap(self, missing_samples: int, *, is_model_slow: bool) -> Samples:
         if self._gap_frames >= CONCEALED_FRAMES:
-            if self._packet_samples:
-                self._count(silent_samples=missing_samples)
+            self._count(silent_samples=missing_samples)
             return silence(missing_samples)
         if self._gap_frames == 0:
             self._count(underruns=1)
@@ -258,11 +272,11 @@ class Playout:
                 self._target_samples = min(self._maximum_samples, self._target_samples + PEOPLE_FRAME_SAMPLES)
                 self._clean_frames = 0
         self._gap_frames += 1
-        steps = -(-missing_samples // _PLC_STEP_SAMPLES)
-        concealment = self._decoder.conceal(steps * _PLC_STEP_SAMPLES)[:missing_samples]
+        self._bridged_samples += missing_samples
         self._count(concealed_samples=missing_samples)
+        concealment = self._decoder.conceal(missing_samples)
         if self._gap_frames == CONCEALED_FRAMES:
-            concealment = concealment * np.linspace(1, 0, missing_samples, dtype=np.float32)
+            concealment *= np.linspace(1, 0, missing_samples, dtype=np.float32)
         return concealment
 
     def _count(self, **increments: int) -> None:
@@ -271,7 +285,9 @@ class Playout:
         )
 
 
-def _faded_in(samples: Samples) -> Samples:
-    faded = samples.copy()
-    faded[:_FADE_SAMPLES] *= _RISE[: faded.size]
+def _cross_faded(before: Samples, after: Samples) -> Samples:
+    """Return `after`, faded into from `before` over its first 5 ms."""
+    rise = np.linspace(0, 1, min(_FADE_SAMPLES, after.size), endpoint=False, dtype=np.float32)
+    faded = after.copy()
+    faded[: rise.size] = before[: rise.size] * (1 - rise) + after[: rise.size] * rise
     return faded

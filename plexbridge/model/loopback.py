@@ -10,7 +10,6 @@ is missing; `plexbridge.model.answers` stands in for it.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import NoReturn
 from urllib.parse import parse_qs, urlsplit
 
@@ -33,7 +32,7 @@ MESSAGE_LIMIT_BYTES = 4 * 1024 * 1024
 REQUEST_SECONDS = 10.0
 """For the HTTP request of a client that has connected."""
 HEAR_LIMIT_SECONDS = 10.0
-"""Audio heard in one message at most; what is over that is dropped, and logged once."""
+"""The most that may be waiting to be cut to model frames; a message that brings more loses its beginning."""
 _SERIAL = 42  # sphn writes this one too
 _PRE_SKIP_SAMPLES = 312  # the encoder's look-ahead of 6.5 ms, in 48 kHz samples (RFC 7845, section 4.2)
 _SETTINGS = EncoderSettings(Application.AUDIO, complexity=5, bitrate_bps=48_000)
@@ -75,10 +74,13 @@ class LoopbackServer:
                     )
                 await self._serve_request(request)
                 nursery.cancel_scope.cancel(reason="the connection has been served")
-        except Exception as exc:
+        except* trio_websocket.ConnectionClosed:
+            logger.info("a caller of the loopback model has left")
+        except* Exception as group:
             # trio-websocket's reader lets errors of several libraries escape, and one client that breaks the
-            # WebSocket's rules must not end the server. The group says nothing that the caller could use.
-            logger.info("a connection to the loopback model ended: %s", type(exc).__name__)
+            # WebSocket's rules must not end the server.
+            names = ", ".join(type(error).__name__ for error in group.exceptions)
+            logger.info("a connection to the loopback model broke: %s", names)
         finally:
             await trio.aclose_forcefully(stream)
 
@@ -92,10 +94,7 @@ class LoopbackServer:
             logger.info("the loopback model was asked for a voice or a persona that it can't use")
             return
         async with self._slot:
-            try:
-                await self._converse(websocket)
-            except trio_websocket.ConnectionClosed:
-                logger.info("a caller of the loopback model has left")
+            await self._converse(websocket)
 
     async def _converse(self, websocket: trio_websocket.WebSocketConnection) -> None:
         await websocket.send_message(handshake_message())
@@ -191,10 +190,8 @@ def _is_usable(query: dict[str, list[str]]) -> bool:
     return bool(voice and text) and "seed" not in query
 
 
-async def serve_loopback(
-    server: LoopbackServer, *, host: str, port: int, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """Serve the model on TCP until cancelled; reports the port, a free one for port 0.
+async def listen_loopback(host: str, port: int) -> tuple[list[trio.SocketListener], str]:
+    """Return listeners for `serve_loopback`, and the address that a client calls; port 0 takes a free one.
 
     Raises RequestError when the address can't be served on.
     """
@@ -202,12 +199,10 @@ async def serve_loopback(
         listeners = await trio.open_tcp_listeners(port, host=host)
     except OSError as exc:
         raise RequestError(f"The loopback model can't be served at {host} port {port}: {exc.strerror}.") from exc
-    listening_port: int = listeners[0].socket.getsockname()[1]
-    async with trio.open_nursery() as nursery:
-        await nursery.start(partial(trio.serve_listeners, server.serve_stream, listeners))
-        task_status.started(listening_port)
+    listening_port = listeners[0].socket.getsockname()[1]
+    return listeners, f"ws://{f'[{host}]' if ':' in host else host}:{listening_port}{PATH}"
 
 
-def loopback_url(host: str, port: int) -> str:
-    """Return the address of a loopback model at `host` and `port`."""
-    return f"ws://{f'[{host}]' if ':' in host else host}:{port}{PATH}"
+async def serve_loopback(server: LoopbackServer, listeners: list[trio.SocketListener]) -> NoReturn:
+    """Serve the model until cancelled; closes the listeners."""
+    await trio.serve_listeners(server.serve_stream, listeners)

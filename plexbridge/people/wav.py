@@ -7,16 +7,16 @@ as it is played; the `wave` module mends the header with every write, so the fil
 import json
 import wave
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 import soundfile
 import soxr
+from numpy.typing import NDArray
 
 from plexbridge.audio.pcm import (
-    FRAME_SECONDS,
     FRAMES_PER_SECOND,
     MODEL_RATE_HZ,
     PEOPLE_FRAME_SAMPLES,
@@ -34,7 +34,7 @@ from plexbridge.model.conversation import STATE_SENTENCES, State
 from plexbridge.session.people import Frame
 
 _BLOCK_SECONDS = 0.5
-_GAP_TICKS = FRAMES_PER_SECOND  # a gap is written as silence, a second at a time
+_GAP_SAMPLES = PEOPLE_RATE_HZ  # a gap is written as silence, a second at a time
 
 
 class WavVoice:
@@ -45,10 +45,11 @@ class WavVoice:
         self._resampler = soxr.ResampleStream(sound.samplerate, MODEL_RATE_HZ, 1, dtype="float32")
         self._ready = silence(0)
         self._is_read = False
-        speech_frames = -(-(int(sound.frames) * FRAMES_PER_SECOND) // int(sound.samplerate))
-        self.total_frames = speech_frames + round(tail_seconds * FRAMES_PER_SECOND)
-        self.frames_left = self.total_frames
-        """How many of them are still to come, the tail's included."""
+        speech_samples = -(-(int(sound.frames) * PEOPLE_RATE_HZ) // int(sound.samplerate))
+        self.total_samples = speech_samples + round(tail_seconds * PEOPLE_RATE_HZ)
+        """How long speech and tail last, in samples at 48 kHz."""
+        self.frames_left = -(-self.total_samples // PEOPLE_FRAME_SAMPLES)
+        """How many frames are still to come, the tail's included."""
 
     def next_frame(self) -> Samples | None:
         """Return the next 480 samples; None when the tail has passed."""
@@ -63,7 +64,10 @@ class WavVoice:
     def _read(self) -> tuple[Samples, bool]:
         """Return the next block, mixed to mono, and whether it is the last."""
         wanted = max(1, int(self._sound.samplerate * _BLOCK_SECONDS))
-        block = self._sound.read(wanted, dtype="float32", always_2d=True)
+        try:
+            block = self._sound.read(wanted, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as exc:
+            raise RequestError(f"{self._sound.name} can't be read to its end: {exc.error_string}") from exc
         self._is_read = block.shape[0] < wanted
         finite = np.nan_to_num(block, nan=0.0, posinf=1.0, neginf=-1.0)
         return finite.mean(axis=1, dtype=np.float32), self._is_read
@@ -79,7 +83,7 @@ class WavPeople:
         self._voice = voice
         self._answer = answer
         self._text_file = text_file
-        self._written_ticks = 0
+        self._written_samples = 0
         self.input_dbfs = SILENCE_DBFS
         self.output_dbfs = SILENCE_DBFS
         self.words = ""
@@ -105,12 +109,12 @@ class WavPeople:
 
     def play(self, samples: Samples, tick: int) -> None:
         """Write one frame at its place; ticks that were missed, and what lies beyond the tail, are left out."""
-        if tick >= self._voice.total_frames:
+        start_samples = tick * PEOPLE_FRAME_SAMPLES
+        if start_samples >= self._voice.total_samples:
             return
-        self._fill_to(tick)
+        self._fill_to(start_samples)
         self.output_dbfs = level_dbfs(samples)
-        self._answer.writeframes(to_int16(samples).astype("<i2").tobytes())
-        self._written_ticks += 1
+        self._write(to_int16(samples[: self._voice.total_samples - start_samples]))
 
     def show(self, text: str) -> None:
         """Write a piece of the model's words."""
@@ -127,49 +131,71 @@ class WavPeople:
 
     def fill_to_end(self) -> None:
         """Bring the answer to its full length: the input and its tail."""
-        self._fill_to(self._voice.total_frames)
+        self._fill_to(self._voice.total_samples)
 
-    def _fill_to(self, tick: int) -> None:
-        while self._written_ticks < tick:
-            ticks = min(_GAP_TICKS, tick - self._written_ticks)
-            self._answer.writeframes(bytes(2 * ticks * PEOPLE_FRAME_SAMPLES))
-            self._written_ticks += ticks
+    def _fill_to(self, end_samples: int) -> None:
+        while self._written_samples < end_samples:
+            self._write(np.zeros(min(_GAP_SAMPLES, end_samples - self._written_samples), np.int16))
+
+    def _write(self, samples: NDArray[np.int16]) -> None:
+        try:
+            self._answer.writeframes(samples.astype("<i2").tobytes())
+        except OSError as exc:
+            raise RequestError(f"The answer can't be written any further: {exc.strerror}") from exc
+        self._written_samples += samples.size
 
     def _write_line(self, kind: str, text: str) -> None:
         if self._text_file is not None:
-            seconds = round(self._written_ticks * FRAME_SECONDS, 3)
-            line = {"t": seconds, "kind": kind, "text": text}
-            self._text_file.write(json.dumps(line, ensure_ascii=False) + "\n")
-            self._text_file.flush()
+            line = {"t": round(self._written_samples / PEOPLE_RATE_HZ, 3), "kind": kind, "text": text}
+            try:
+                self._text_file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                self._text_file.flush()
+            except OSError as exc:
+                raise RequestError(f"The text can't be written any further: {exc.strerror}") from exc
 
 
 @contextmanager
 def open_wav_people(
     speech_path: Path, answer_path: Path, text_path: Path | None, *, tail_seconds: float
 ) -> Iterator[WavPeople]:
-    """Open the three files of a call; raises RequestError, naming the file, for what can't be read or written."""
+    """Open the three files of a call; raises RequestError, naming the file, for what can't be read or written.
+
+    RequestError also comes from the methods, when reading or writing fails later.
+    """
+    with (
+        _open_speech(speech_path) as sound,
+        _create_answer(answer_path) as answer,
+        _create_text(text_path) as text_file,
+    ):
+        yield WavPeople(WavVoice(sound, tail_seconds=tail_seconds), answer, text_file)
+
+
+def _open_speech(path: Path) -> soundfile.SoundFile:
     try:
-        with (
-            soundfile.SoundFile(speech_path) as sound,
-            _create_answer(answer_path) as answer,
-            _create_text(text_path) as text_file,
-        ):
-            yield WavPeople(WavVoice(sound, tail_seconds=tail_seconds), answer, text_file)
+        path.open("rb").close()  # for the reason: libsndfile has only "System error" to say
+        return soundfile.SoundFile(path)
+    except OSError as exc:
+        raise RequestError(f"{path} can't be read: {exc.strerror}") from exc
     except soundfile.LibsndfileError as exc:
-        raise RequestError(f"{speech_path} can't be read as a WAV file: {exc.error_string}") from exc
+        raise RequestError(f"{path} can't be read as a WAV file: {exc.error_string}") from exc
+    except TypeError as exc:  # of a file named .raw, soundfile wants to be told rate and format
+        raise RequestError(f"{path} can't be read as a WAV file: it has no header") from exc
 
 
 @contextmanager
 def _create_answer(path: Path) -> Iterator[wave.Wave_write]:
     try:
-        file = path.open("wb", buffering=0)  # so that the file is valid even if we are killed
+        with ExitStack() as stack:
+            file = stack.enter_context(path.open("wb", buffering=0))  # so that it is valid even if we are killed
+            answer = stack.enter_context(wave.open(file, "wb"))
+            answer.setnchannels(1)
+            answer.setsampwidth(2)
+            answer.setframerate(PEOPLE_RATE_HZ)
+            answer.writeframes(b"")
+            opened = stack.pop_all()
     except OSError as exc:
-        raise RequestError(f"{path} can't be written: {exc.strerror}") from exc
-    with file, wave.open(file, "wb") as answer:
-        answer.setnchannels(1)
-        answer.setsampwidth(2)
-        answer.setframerate(PEOPLE_RATE_HZ)
-        answer.writeframes(b"")
+        raise RequestError(f"{path} can't be written: {exc.strerror or exc}") from exc
+    with opened:
         yield answer
 
 

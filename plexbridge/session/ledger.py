@@ -10,8 +10,10 @@ What a person says and what comes back waits in three places, and the ledger kee
 * **down**: from the arrival of a message to the playing of its samples.
 
 Samples that the server lost would count as owed for ever, and everything would be withheld. So when nothing was sent
-and nothing came for `WRITE_OFF_SECONDS`, what is outstanding is written off: the floor rises to it. It sinks again,
-down to where it was, should the samples come after all.
+and nothing came for `STUCK_SECONDS`, one model frame is sent as a probe. A model that hangs does not answer it; its
+backlog stays on the books, and is worked off before more is sent. A model that answers the probe, and then nothing
+more, has lost the rest: that is written off, and the floor rises by it. It sinks again, down to where it was, should
+the samples come after all.
 
 The ledger never looks at a clock: `now_seconds` is an argument, on any monotonic scale.
 """
@@ -22,18 +24,24 @@ from dataclasses import dataclass
 from enum import Enum
 
 from plexbridge.audio.ogg import OggOpusReader
-from plexbridge.audio.pcm import FRAME_SECONDS, MODEL_FRAME_SECONDS, MODEL_RATE_HZ
+from plexbridge.audio.pcm import FRAME_SECONDS, MODEL_FRAME_SAMPLES, MODEL_RATE_HZ, UPLINK_FRAME_SAMPLES
 from plexbridge.audio.playout import PlayoutStatistics
 
 FLOOR_SECONDS = 10.0
 """How long the least outstanding amount is looked for."""
+UNKNOWN_FLOOR_SECONDS = 0.5
+"""Taken for the floor until the model has answered once: more than any pipeline holds, and a bound on what a model
+that needs seconds for its first step is sent meanwhile."""
 SILENCE_WITHHELD_ABOVE_SECONDS = 0.08
 SPEECH_WITHHELD_ABOVE_SECONDS = 0.1
 """One more frame than for silence: so where there is a pause, it is the pause that is skipped."""
-WRITE_OFF_SECONDS = 1.0
-SLOW_ABOVE_FRAMES = 10
+STUCK_SECONDS = 3.0
+SLOW_FRAMES = 10
 """So many frames withheld within `SLOW_WINDOW_SECONDS` are no hiccup: the person is told."""
 SLOW_WINDOW_SECONDS = 10.0
+"""And so long nothing must be withheld before it is over, so that a model at the limit is not announced in turns."""
+BEHIND_MESSAGES = 8
+"""A model that is behind owes after each of them, 0.64 s; the network is never late for so long without a break."""
 
 
 class Shed(Enum):
@@ -111,14 +119,17 @@ class Ledger:
         """Arrival of a message to the playing of its first sample: `down` without the 80 ms that it spreads over."""
         self.total = Distribution()
         self._capture_shed: Counter[Shed] = Counter()
-        self._withheld_at_seconds: deque[float] = deque(maxlen=SLOW_ABOVE_FRAMES)
+        self._withheld_at_seconds: deque[float] = deque(maxlen=SLOW_FRAMES)
+        self._is_slow = False
         self._up_seconds = 0.0
         self._down_seconds = 0.0
-        self._settled_samples = 0
+        self._settled_samples: deque[int] = deque((0,), maxlen=BEHIND_MESSAGES)
         self._first_floor_samples: int | None = None
-        self._floor_samples = 0
+        self._floor_samples = round(UNKNOWN_FLOOR_SECONDS * MODEL_RATE_HZ)
         self._started_seconds: float | None = None
         self._moved_seconds = 0.0
+        self._probe_end_samples = 0
+        self._received_before_probe_samples: int | None = None
 
     # The way up
 
@@ -134,13 +145,19 @@ class Ledger:
 
     def withholds(self, *, is_silent: bool, now_seconds: float) -> bool:
         """Say whether the frame at hand must not be sent, because the model is behind; if so, count it."""
-        if self._is_stuck(now_seconds):
-            self._write_off(now_seconds)
         limit_seconds = SILENCE_WITHHELD_ABOVE_SECONDS if is_silent else SPEECH_WITHHELD_ABOVE_SECONDS
         if self.owed_seconds <= limit_seconds:
+            self._received_before_probe_samples = None
+            return False
+        if self._is_probe(now_seconds):
             return False
         self._capture_shed[Shed.SILENCE_WITHHELD if is_silent else Shed.SPEECH_WITHHELD] += 1
+        is_still_slow = self.is_model_slow(now_seconds)
         self._withheld_at_seconds.append(now_seconds)
+        is_tenth = len(self._withheld_at_seconds) == SLOW_FRAMES
+        self._is_slow = is_still_slow or (
+            is_tenth and now_seconds - self._withheld_at_seconds[0] <= SLOW_WINDOW_SECONDS
+        )
         return True
 
     def missed_uplink(self, frames: int) -> None:
@@ -152,18 +169,17 @@ class Ledger:
     @property
     def owed_seconds(self) -> float:
         """What the model owes over its floor. A message of 80 ms that is not yet due does not count."""
-        not_due_samples = self._outstanding_samples - round(MODEL_FRAME_SECONDS * MODEL_RATE_HZ)
-        owed_samples = max(self._settled_samples, not_due_samples) - self._floor_samples
-        return max(0, owed_samples) / MODEL_RATE_HZ if self._first_floor_samples is not None else 0.0
+        not_due_samples = self._outstanding_samples - MODEL_FRAME_SAMPLES
+        owed_samples = max(self._settled_samples[-1], not_due_samples) - self._floor_samples
+        return max(0, owed_samples) / MODEL_RATE_HZ
 
     def is_model_slow(self, now_seconds: float) -> bool:
         """Say whether so much was withheld lately that people should know."""
-        withheld = self._withheld_at_seconds
-        return len(withheld) == SLOW_ABOVE_FRAMES and now_seconds - withheld[0] <= SLOW_WINDOW_SECONDS
+        return self._is_slow and now_seconds - self._withheld_at_seconds[-1] <= SLOW_WINDOW_SECONDS
 
     def is_model_behind(self, now_seconds: float) -> bool:
         """Say whether a gap in playback is the model's doing rather than the network's: it owes, or was not fed."""
-        if self.owed_seconds > FRAME_SECONDS:
+        if min(self._settled_samples) - self._floor_samples > UPLINK_FRAME_SAMPLES:
             return True
         return bool(self._withheld_at_seconds) and now_seconds - self._withheld_at_seconds[-1] <= 1.0
 
@@ -173,7 +189,7 @@ class Ledger:
         self.messages_received += 1
         self.samples_received += samples
         outstanding_samples = self._outstanding_samples
-        self._settled_samples = outstanding_samples
+        self._settled_samples.append(outstanding_samples)
         is_early = self._started_seconds is not None and now_seconds - self._started_seconds <= FLOOR_SECONDS
         if self._first_floor_samples is None or (is_early and outstanding_samples < self._first_floor_samples):
             self._first_floor_samples = self._floor_samples = outstanding_samples
@@ -227,12 +243,26 @@ class Ledger:
     def _outstanding_samples(self) -> int:
         return self.samples_sent - self.samples_received
 
-    def _is_stuck(self, now_seconds: float) -> bool:
-        has_answered = self._first_floor_samples is not None
-        return has_answered and self.owed_seconds > 0 and now_seconds - self._moved_seconds > WRITE_OFF_SECONDS
+    def _is_probe(self, now_seconds: float) -> bool:
+        """Say whether the frame at hand goes in spite of what is owed, to find out what became of that."""
+        if self.samples_sent < self._probe_end_samples:
+            return True
+        if now_seconds - self._moved_seconds <= STUCK_SECONDS:
+            return False
+        if self._has_answered_only_probe():
+            self._write_off()
+        else:
+            self._probe_end_samples = self.samples_sent + MODEL_FRAME_SAMPLES
+            self._received_before_probe_samples = self.samples_received
+        return True
 
-    def _write_off(self, now_seconds: float) -> None:
+    def _has_answered_only_probe(self) -> bool:
+        before_samples = self._received_before_probe_samples
+        # The probe completes a frame of which the model may have had a part already.
+        return before_samples is not None and 0 < self.samples_received - before_samples <= 2 * MODEL_FRAME_SAMPLES
+
+    def _write_off(self) -> None:
         outstanding_samples = self._outstanding_samples
         self.written_off_samples += outstanding_samples - self._floor_samples
-        self._floor_samples = self._settled_samples = outstanding_samples
-        self._moved_seconds = now_seconds
+        self._floor_samples = outstanding_samples
+        self._received_before_probe_samples = None

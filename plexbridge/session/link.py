@@ -159,24 +159,26 @@ def _reset_on_close(stream: trio.abc.Stream) -> None:
 class Link:
     """An open link: the model has shaken hands. One task may send while another receives and a third one pings."""
 
-    def __init__(self, websocket: trio_websocket.WebSocketConnection, conversation: Conversation) -> None:
+    def __init__(
+        self, websocket: trio_websocket.WebSocketConnection, stream: trio.abc.Stream, conversation: Conversation
+    ) -> None:
         self._websocket = websocket
+        self._stream = stream
         self.conversation = conversation
         self._upgraded_seconds = trio.current_time()
         self.handshake_seconds = 0.0
         """From the first packet of TCP to the model's handshake."""
-        self.is_send_cut = False
-        """A send was cancelled half way: the WebSocket can't be used for a goodbye any more."""
+        self._is_send_cut = False
 
     async def send_audio(self, page: bytes) -> None:
         """Send one Ogg page; raises LinkError when the link has ended."""
         message = self.conversation.send_audio(page)
-        self.is_send_cut = True
+        self._is_send_cut = True
         try:
             await self._websocket.send_message(message)
         except trio_websocket.ConnectionClosed as exc:
             raise self._lost(exc) from exc
-        self.is_send_cut = False
+        self._is_send_cut = False
 
     async def receive(self) -> Event:
         """Wait for the next message and return its meaning; raises LinkError when the link has ended."""
@@ -198,6 +200,15 @@ class Link:
         except trio_websocket.ConnectionClosed as exc:
             raise self._lost(exc) from exc
         return trio.current_time() - sent_seconds
+
+    async def aclose(self) -> None:
+        """Say goodbye, for a bounded time, and close the stream; also under cancellation."""
+        # After a send that was cut the peer could not read a close frame any more.
+        with trio.move_on_after(0 if self._is_send_cut else GOODBYE_SECONDS, shield=True):
+            await self._websocket.aclose()
+            # trio-websocket leaves the stream open when it was the peer that closed.
+            await self._stream.aclose()
+        self.conversation.end("plexbridge hung up")
 
     def _lost(self, exc: trio_websocket.ConnectionClosed) -> LinkError:
         reason = exc.reason
@@ -237,7 +248,7 @@ async def open_link(
                         watch(conversation.state)
                         yield link
                 finally:
-                    await _say_goodbye(link)
+                    await link.aclose()
             nursery.cancel_scope.cancel(reason="the link is closed")
     except* (trio_websocket.ConnectionClosed, wsproto.utilities.ProtocolError) as group:
         # trio-websocket's reader lets these escape when a peer breaks the WebSocket's rules and dies at once.
@@ -265,7 +276,7 @@ async def _connect(nursery: trio.Nursery, request: ModelRequest, dial: Dial, con
                 await trio.aclose_forcefully(stream)
                 raise
             conversation.upgraded()
-            return Link(websocket, conversation)
+            return Link(websocket, upgrade, conversation)
         await trio.aclose_forcefully(stream)
         if isinstance(upgrade.refusal, int):
             raise conversation.rejected(upgrade.refusal)
@@ -284,9 +295,3 @@ async def _wait_handshake(link: Link, handshake_seconds: float) -> PlexbridgeErr
             if isinstance(event, Handshake):
                 return None
     return link.conversation.handshake_timed_out(handshake_seconds)
-
-
-async def _say_goodbye(link: Link) -> None:
-    with trio.move_on_after(0 if link.is_send_cut else GOODBYE_SECONDS, shield=True):
-        await link._websocket.aclose()
-    link.conversation.end("plexbridge hung up")

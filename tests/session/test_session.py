@@ -53,9 +53,7 @@ async def test_silence_is_sent_like_speech_because_the_model_moves_only_when_it_
     assert ledger.samples_received == pytest.approx(200 * 480, abs=1920)
 
 
-async def test_the_words_of_the_model_arrive_as_they_are_said(
-    nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
+async def test_the_words_of_the_model_arrive_as_they_are_said(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     people = ScriptedPeople(ticks=500, script=lambda tick: tone(tick) if tick < 50 else None)
 
     await hold_call(SimulatedModel(nursery, Turns), people, Ledger())

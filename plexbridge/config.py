@@ -1,0 +1,272 @@
+"""The configuration: every key of `config.toml`, its default, its limits, and the frozen objects the program is handed.
+
+`load` reads the file and the environment once, at start-up; nobody else does. How faults are found and worded is in
+`config_source` and `config_faults`; here stands only what each key is. A rule that looks at two keys is a validator of
+the later one, so that it is checked even when other keys are wrong, and all faults are reported together.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
+
+from plexbridge.config_faults import Origins, Shown, effective_lines, nearest
+from plexbridge.config_source import read
+from plexbridge.errors import ConfigError, RequestError
+from plexbridge.model.request import Dialect, build_request, clean_prompt, parse_address
+from plexbridge.model.voices import VOICES, check_voice
+
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["text", "json"]
+
+DEFAULT_FILE = Path("config.toml")
+"""Read when no file is named and it is there; relative to the working directory."""
+
+DEFAULT_PROMPT = (
+    "You are a friendly companion in a voice call. You listen closely, answer in one or two short sentences, "
+    "and ask when something is unclear."
+)
+"""Short on purpose: every word costs the server about one model step before it can answer."""
+
+MAX_NAME_CHARS = 64
+
+TYPICAL_URL = "ws://localhost:8998/api/chat"
+"""Where a PersonaPlex server on this machine listens; also the yardstick for a prompt's length."""
+
+_QUERY_ITEM = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]{0,31})=.*[^=].*", re.DOTALL)
+
+
+def mask_url(url: str) -> str:
+    """Return an address as others may see it: user, password, fragment and the values of the query are `***`.
+
+    It must hold for text that is no valid address too, so it hides rather more than a parser would.
+    """
+    masked = re.sub(r"^([a-zA-Z]*://)?.*@", r"\1***@", url, flags=re.DOTALL)
+    masked, hash_sign, _ = masked.partition("#")
+    address, question_mark, query = masked.partition("?")
+    # A part that is no `name=value` may be a token by itself, with the padding of base64 at its end.
+    items = [f"{item[1]}=***" if (item := _QUERY_ITEM.fullmatch(part)) else "***" for part in query.split("&")]
+    return address + question_mark + ("&".join(items) if query else "") + (hash_sign and "#***")
+
+
+def mask_prompt(prompt: str) -> str:
+    """Return a prompt as others may see it: its length; a blank one hides nothing."""
+    return f"*** ({len(prompt)} characters)" if prompt.strip() else prompt
+
+
+def _whole(default: int, low: int, high: int) -> Any:
+    """Return the field of a whole number within limits."""
+    return Field(default=default, ge=low, le=high, description=f"a whole number from {low} to {high}")
+
+
+def _seconds(default: float | None) -> Any:
+    """Return the field of a time span."""
+    return Field(default=default, gt=0, le=86_400, description="a number of seconds above 0, at most 86400 (one day)")
+
+
+def _choice(default: str, *, among: object) -> Any:
+    """Return the field of a key whose type `among` lists its few values."""
+    return Field(default=default, description="one of " + ", ".join(f'"{name}"' for name in get_args(among)))
+
+
+def _path(what: str) -> Any:
+    """Return the field of a file's path that may be unset."""
+    return Field(default=None, description=f"the path of {what}")
+
+
+class _Table(BaseModel):
+    """What all sections share: frozen, strict about types, no unknown keys, and no values in pydantic's messages."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, validate_default=True, hide_input_in_errors=True
+    )
+
+
+class ModelConfig(_Table):
+    """One speech model: whose protocol it speaks and where it is. The embedded loopback has no address here."""
+
+    dialect: Dialect = _choice("personaplex", among=Dialect)
+    name: str = Field(
+        default_factory=lambda earlier: str(earlier["dialect"]),
+        description=f"a name of 1 to {MAX_NAME_CHARS} characters without line breaks or blanks at its ends",
+    )
+    url: Annotated[str, Shown(mask_url)] = Field(
+        default="", repr=False, description=f"an address such as {TYPICAL_URL}"
+    )
+    ca_file: Path | None = _path("a file with certificates (PEM)")
+    verify: bool = Field(default=True, description="true or false")
+    sessions: int = _whole(1, 1, 64)
+    handshake_seconds: float = _seconds(60.0)
+    limit_seconds: float | None = _seconds(None)
+
+    @property
+    def address(self) -> str:
+        """The address for people and logs, without its secrets; empty for the embedded loopback."""
+        return mask_url(self.url)
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str, info: ValidationInfo) -> str:
+        if not (0 < len(name) <= MAX_NAME_CHARS and name.isprintable() and name == name.strip()):
+            raise ValueError(cls.model_fields["name"].description)
+        # `load` hands every entry the same context; an entry that is made by itself has no others.
+        taken = info.context.setdefault("names", set()) if info.context is not None else set()
+        if name in taken:
+            raise ValueError("a name that no other [[model]] has")
+        taken.add(name)
+        return name
+
+    @field_validator("url", "ca_file", "verify", "sessions", "handshake_seconds", "limit_seconds")
+    @classmethod
+    def _check_dialect_has_it(cls, value: object, info: ValidationInfo) -> object:
+        is_default = value == cls.model_fields[str(info.field_name)].default
+        if info.data.get("dialect") == "loopback" and not is_default:
+            raise ValueError('only name and dialect with dialect = "loopback"')
+        return value
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str, info: ValidationInfo) -> str:
+        dialect = info.data.get("dialect")
+        if dialect in (None, "loopback"):
+            return url
+        if not url:
+            raise ValueError(f'an address such as {TYPICAL_URL}, or dialect = "loopback"')
+        try:
+            parse_address(url, dialect=dialect)
+        except ConfigError as error:
+            reason = error.faults[0].removeprefix("the model's url ")
+            raise ValueError(f"a usable address: this one {reason}") from None
+        return url
+
+    @field_validator("ca_file")
+    @classmethod
+    def _check_ca_file_is_used(cls, ca_file: Path | None, info: ValidationInfo) -> Path | None:
+        if ca_file is not None and _is_plain(info):
+            raise ValueError("no ca_file with ws://, which has neither encryption nor certificates: write wss://")
+        return ca_file
+
+    @field_validator("verify")
+    @classmethod
+    def _check_verify_has_effect(cls, verify: bool, info: ValidationInfo) -> bool:
+        if not verify and _is_plain(info):
+            raise ValueError(
+                "no verify = false with ws://, which has no certificate: write wss:// if the server uses TLS "
+                "(PersonaPlex with --ssl does), else remove verify"
+            )
+        if not verify and info.data.get("ca_file") is not None:
+            raise ValueError("either ca_file or verify = false: without verification the ca_file is not used")
+        return verify
+
+
+def _is_plain(info: ValidationInfo) -> bool:
+    """Whether the entry's address, if it has a valid one, is without TLS."""
+    return str(info.data.get("url", "")).lower().startswith("ws:")
+
+
+class PersonaConfig(_Table):
+    """Who the model is when nobody asks for something else."""
+
+    voice: str = Field(default="NATF0", description="the name of a voice")
+    prompt: Annotated[str, Shown(mask_prompt)] = Field(default=DEFAULT_PROMPT, repr=False, description="a text")
+
+    @field_validator("voice")
+    @classmethod
+    def _check_voice(cls, voice: str) -> str:
+        try:
+            return check_voice(voice)
+        except RequestError as error:
+            raise ValueError(f"a voice: {error.user_message}") from None
+
+    @field_validator("prompt")
+    @classmethod
+    def _check_prompt(cls, prompt: str) -> str:
+        if not clean_prompt(prompt):
+            raise ValueError("a text that is not blank: PersonaPlex fails on an empty prompt")
+        try:
+            build_request(dialect="personaplex", url=TYPICAL_URL, voice=VOICES[0], prompt=prompt)
+        except RequestError as error:
+            raise ValueError(f"a shorter text: {error.user_message}") from None
+        return prompt
+
+
+class AudioConfig(_Table):
+    """The limits of the playout buffer, and the bit rate of what is sent to the model."""
+
+    playout_min_ms: int = _whole(20, 20, 1_000)
+    playout_max_ms: int = _whole(120, 20, 1_000)
+    bitrate: int = _whole(64_000, 16_000, 128_000)
+
+    @field_validator("playout_max_ms")
+    @classmethod
+    def _check_order(cls, playout_max_ms: int, info: ValidationInfo) -> int:
+        low = info.data.get("playout_min_ms", playout_max_ms)
+        if playout_max_ms < low:
+            raise ValueError(f"at least playout_min_ms, which is {low}")
+        return playout_max_ms
+
+
+class LogConfig(_Table):
+    """What is logged, how, and where to; without a file it is standard error."""
+
+    level: Level = _choice("info", among=Level)
+    format: Format = _choice("text", among=Format)
+    file: Path | None = _path("a file to append to")
+
+
+EMBEDDED = ModelConfig(dialect="loopback")
+"""The model of a configuration that names none: the loopback that plexbridge brings along."""
+
+
+class Config(_Table):
+    """The whole configuration; the first model is the default one."""
+
+    model: tuple[ModelConfig, ...] = (EMBEDDED,)
+    persona: PersonaConfig = PersonaConfig()
+    audio: AudioConfig = AudioConfig()
+    log: LogConfig = LogConfig()
+    _path: Path | None = PrivateAttr(default=None)
+    _origins: Origins = PrivateAttr(default_factory=dict)
+
+    @field_validator("model")
+    @classmethod
+    def _embed_if_empty(cls, models: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
+        return models or (EMBEDDED,)
+
+    def find_model(self, name: str | None = None) -> ModelConfig:
+        """Return the model of that name, or the default one.
+
+        Raises `RequestError`, whose sentence names the nearest one.
+        """
+        by_name = {model.name: model for model in self.model}
+        if name is None:
+            return self.model[0]
+        if name not in by_name:
+            raise RequestError(f"There is no model of that name. Did you mean {nearest(name, by_name)}?")
+        return by_name[name]
+
+    def private_texts(self) -> tuple[str, ...]:
+        """Return what must stand in no log: the prompt, and the values in the queries of the models' addresses."""
+        queries = (urlsplit(model.url).query for model in self.model)
+        values = (value for query in queries for _, value in parse_qsl(query))
+        return (self.persona.prompt, *values)
+
+    def effective(self) -> tuple[str, ...]:
+        """Return the configuration as TOML without secrets, one line per key, with where each value came from."""
+        source = "the defaults" if self._path is None else str(self._path.absolute())
+        return (f"# from {source}", *effective_lines(self, self._origins))
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """Return the configuration from `path` (else `config.toml` if it is there, else defaults) and the environment.
+
+    Raises `ConfigError` with every fault at once, one line each.
+    """
+    if path is None and DEFAULT_FILE.exists():
+        path = DEFAULT_FILE
+    config, origins = read(Config, path, environ)
+    config._path, config._origins = path, origins
+    return config

@@ -1,0 +1,275 @@
+"""The report of `plexbridge check`: what each line finds, and the cure that it names."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trustme
+
+from plexbridge.check import CheckReport, Finding, Library, Probe, Verdict, check
+from plexbridge.config import Config, LogConfig, ModelConfig, PersonaConfig
+from plexbridge.errors import (
+    ConfigError,
+    LibraryMissing,
+    LinkError,
+    ModelBusy,
+    ModelRefused,
+    ModelUnreachable,
+    ModelUntrusted,
+    PlexbridgeError,
+    RequestError,
+)
+
+URL = "wss://gpu.example:8998/api/chat"
+
+
+async def answering(model: ModelConfig) -> float | PlexbridgeError:
+    return 1.23
+
+
+def probe_returning(result: PlexbridgeError) -> Probe:
+    async def probe(model: ModelConfig) -> float | PlexbridgeError:
+        return result
+
+    return probe
+
+
+def probe_raising(error: PlexbridgeError) -> Probe:
+    async def probe(model: ModelConfig) -> float | PlexbridgeError:
+        raise error
+
+    return probe
+
+
+def line(report: CheckReport, name: str) -> str:
+    (found,) = (str(finding) for finding in report.findings if finding.name == name)
+    return found
+
+
+async def line_for(model: ModelConfig, name: str, *, probe: Probe = answering) -> str:
+    return line(await check(Config(model=(model,)), probe=probe), f"model {model.name} {name}")
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+async def test_the_defaults_are_all_well_and_each_thing_has_its_line() -> None:
+    report = await check(Config(), probe=answering)
+
+    assert report.is_ok
+    assert [finding.name for finding in report.findings] == [
+        "Python",
+        "libopus, libogg, libopusfile",
+        "soundfile",
+        "soxr",
+        "log.file",
+        "persona.voice",
+        "persona.prompt",
+        "model loopback address",
+        "model loopback answers",
+    ]
+    assert {finding.verdict for finding in report.findings} == {Verdict.OK}
+    assert line(report, "libopus, libogg, libopusfile").startswith("ok    libopus, libogg, libopusfile: libopus ")
+    assert "libsndfile 1." in line(report, "soundfile")
+    assert "libsoxr 0." in line(report, "soxr")
+    assert line(report, "log.file") == "ok    log.file: standard error"
+    assert line(report, "model loopback answers") == "ok    model loopback answers: ready after 1.2 s"
+
+
+async def test_the_effective_configuration_comes_first_then_one_line_for_each_finding() -> None:
+    config = Config()
+
+    report = await check(config, probe=answering)
+
+    count = len(config.effective())
+    assert report.lines()[:count] == config.effective()
+    assert report.lines()[count] == ""
+    assert report.lines()[count + 1 :] == tuple(str(finding) for finding in report.findings)
+
+
+async def test_no_secret_is_in_the_report() -> None:
+    model = ModelConfig(name="a", url=f"{URL}?token=sesame")
+    config = Config(model=(model,), persona=PersonaConfig(prompt="sesame prompt"))
+
+    report = await check(config, probe=answering)
+
+    assert "sesame" not in "\n".join(report.lines())
+    assert f"{URL}?token=***" in line(report, "model a address")
+
+
+def test_a_line_has_verdict_name_finding_and_cure() -> None:
+    assert str(Finding(Verdict.FAIL, "disk", "full", "delete something")) == "FAIL  disk: full — delete something"
+    assert str(Finding(Verdict.SKIP, "disk", "none")) == "skip  disk: none"
+
+
+def test_a_line_stays_one_line_and_can_not_command_the_terminal() -> None:
+    text = str(Finding(Verdict.FAIL, "model", "it says\nok\x1b[31m"))
+
+    assert text == "FAIL  model: it says ok [31m"
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            LibraryMissing("not found: libogg. Debian: apt install libogg0."),
+            "FAIL  audio: not found: libogg — Debian: apt install libogg0.",
+        ),
+        (LibraryMissing("not found"), "FAIL  audio: not found — install it"),
+        (ImportError("no such module"), "FAIL  audio: can't be loaded (no such module) — install it"),
+        (OSError("no such file"), "FAIL  audio: can't be loaded (no such file) — install it"),
+    ],
+)
+async def test_a_missing_library_is_named_with_how_to_get_it(error: Exception, text: str) -> None:
+    def version() -> str:
+        raise error
+
+    report = await check(Config(), probe=answering, libraries=[Library("audio", version, "install it")])
+
+    assert line(report, "audio") == text
+    assert not report.is_ok
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"), [("new.log", "ok"), ("old.log", "ok"), ("none/a.log", "FAIL"), ("folder", "FAIL")]
+)
+async def test_the_log_file_is_tried_without_being_made(name: str, verdict: str, tmp_path: Path) -> None:
+    (tmp_path / "old.log").write_text("old")
+    (tmp_path / "folder").mkdir()
+    before = names_in(tmp_path)
+
+    report = await check(Config(log=LogConfig(file=tmp_path / name)), probe=answering)
+
+    assert line(report, "log.file").startswith(f"{verdict:<4}  log.file: {tmp_path / name}")
+    assert names_in(tmp_path) == before
+
+
+async def test_a_voice_of_the_operator_is_left_to_the_server() -> None:
+    report = await check(Config(persona=PersonaConfig(voice="mine.pt")), probe=answering)
+
+    assert "mine.pt, your own: only the server knows" in line(report, "persona.voice")
+
+
+async def test_a_prompt_is_told_by_its_length_only() -> None:
+    report = await check(Config(persona=PersonaConfig(prompt="a wise old owl")), probe=answering)
+
+    assert line(report, "persona.prompt") == "ok    persona.prompt: 14 characters, 4 words"
+
+
+async def test_the_persona_is_skipped_where_no_model_takes_one() -> None:
+    moshi = ModelConfig(dialect="moshi", url=URL)
+
+    report = await check(Config(model=(moshi,)), probe=answering)
+
+    assert line(report, "persona").startswith("skip  persona: not used")
+    assert not any(finding.name.startswith("persona.") for finding in report.findings)
+
+
+async def test_a_prompt_that_is_too_long_together_with_the_address_fails() -> None:
+    model = ModelConfig(name="a", url=f"wss://gpu/{'x' * 1_500}")
+    persona = PersonaConfig(prompt="x" * 7_000)
+
+    report = await check(Config(model=(model,), persona=persona), probe=answering)
+
+    assert line(report, "model a persona").startswith("FAIL  model a persona: The persona text is too long")
+
+
+@pytest.mark.parametrize(
+    ("model", "warning"),
+    [
+        (ModelConfig(name="a", url="ws://gpu/api"), "not encrypted"),
+        (ModelConfig(name="a", url="wss://gpu/api", verify=False), "not verified"),
+        (ModelConfig(name="a", url="ws://192.0.2.1/api"), "not encrypted"),
+    ],
+)
+async def test_an_address_that_others_can_listen_at_is_told_so(model: ModelConfig, warning: str) -> None:
+    text = await line_for(model, "address")
+
+    assert text.startswith(f"ok    model a address: {model.url} (personaplex); {warning}")
+    assert " — " in text
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        ModelConfig(name="a", url="wss://gpu/api"),
+        ModelConfig(name="a", url="ws://LOCALHOST:8998/api"),
+        ModelConfig(name="a", url="ws://127.0.0.1:8998/api"),
+        ModelConfig(name="a", url="wss://[::1]:8998/api", verify=False),
+    ],
+)
+async def test_an_address_that_nobody_can_listen_at_needs_no_word(model: ModelConfig) -> None:
+    assert await line_for(model, "address") == f"ok    model a address: {model.url} (personaplex)"
+
+
+async def test_certificates_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    path.write_bytes(trustme.CA().cert_pem.bytes() + trustme.CA().cert_pem.bytes())
+
+    text = await line_for(ModelConfig(name="a", url=URL, ca_file=path), "ca_file")
+
+    assert text == f"ok    model a ca_file: {path}, certificates: 2"
+
+
+@pytest.mark.parametrize(
+    ("content", "finding"),
+    [(None, "can't be read (No such file or directory)"), ("", "holds no certificate"), ("x", "holds no certificate")],
+)
+async def test_a_ca_file_that_can_not_be_used_fails(content: str | None, finding: str, tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+
+    text = await line_for(ModelConfig(name="a", url=URL, ca_file=path), "ca_file")
+
+    assert text.startswith(f"FAIL  model a ca_file: {path} {finding} — ")
+
+
+async def test_each_model_is_probed_once_in_order() -> None:
+    models = (ModelConfig(name="a", url=URL), ModelConfig(dialect="loopback"))
+    probed = []
+
+    async def probe(model: ModelConfig) -> float | PlexbridgeError:
+        probed.append(model)
+        return 0.5
+
+    await check(Config(model=models), probe=probe)
+
+    assert probed == list(models)
+
+
+@pytest.mark.parametrize("make_probe", [probe_returning, probe_raising])
+async def test_a_model_in_use_is_skipped_and_is_no_failure(make_probe: Callable[[PlexbridgeError], Probe]) -> None:
+    probe = make_probe(ModelBusy("taken on this host"))
+
+    report = await check(Config(), probe=probe)
+
+    assert line(report, "model loopback answers") == (
+        "skip  model loopback answers: in use, not tried (taken on this host) — try again when its call has ended"
+    )
+    assert report.is_ok
+
+
+@pytest.mark.parametrize(
+    ("error", "found", "cure"),
+    [
+        (ModelUnreachable("refused"), "The speech model can't be reached. (refused)", "start the server"),
+        (ModelUntrusted("unknown certificate"), f"{ModelUntrusted.user_message} (unknown certificate)", "wss://"),
+        (ModelRefused("1006"), f"{ModelRefused.user_message} (1006)", "voice"),
+        (LinkError("odd"), f"{LinkError.user_message} (odd)", "log"),
+        (PlexbridgeError("ValueError"), f"{PlexbridgeError.user_message} (ValueError)", "log"),
+        (ConfigError(("lock: can't be used", "x")), "lock: can't be used x", "configuration"),
+        (RequestError("No such voice."), "No such voice.", "configuration"),
+    ],
+)
+async def test_a_model_that_does_not_answer_fails_with_the_cause_and_a_cure(
+    error: PlexbridgeError, found: str, cure: str
+) -> None:
+    for probe in (probe_returning(error), probe_raising(error)):
+        report = await check(Config(), probe=probe)
+
+        text = line(report, "model loopback answers")
+        assert text.startswith(f"FAIL  model loopback answers: {found} — ")
+        assert cure in text.partition(" — ")[2]
+        assert not report.is_ok

@@ -1,0 +1,437 @@
+"""`load`: what each key of the configuration takes, and that its faults are named together, in plain words."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from plexbridge.config import DEFAULT_PROMPT, Config, ModelConfig, PersonaConfig, load, mask_url
+from plexbridge.errors import ConfigError, RequestError
+
+SHIPPED = Path(__file__).parents[1] / "config.toml"
+
+GPU = 'url = "wss://gpu.example:8998/api/chat"\n'
+ADVICE = 'such as ws://localhost:8998/api/chat, or dialect = "loopback"'
+
+
+@pytest.fixture(autouse=True)
+def _empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+
+
+def load_text(text: str, **environ: str) -> Config:
+    path = Path("test.toml")
+    path.write_text(text, encoding="utf-8")
+    return load(path, environ)
+
+
+def faults_of(text: str, **environ: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        load_text(text, **environ)
+    return caught.value.faults
+
+
+def keys_of(section: str) -> set[str]:
+    table = getattr(Config(), section)
+    return set(type(table[0] if section == "model" else table).model_fields)
+
+
+def test_without_a_file_and_environment_everything_has_its_default_and_the_model_is_the_embedded_loopback() -> None:
+    config = load(None, {})
+
+    assert config == Config()
+    assert [(model.name, model.dialect, model.url) for model in config.model] == [("loopback", "loopback", "")]
+    assert (config.persona.voice, config.persona.prompt) == ("NATF0", DEFAULT_PROMPT)
+    assert (config.audio.playout_min_ms, config.audio.playout_max_ms, config.audio.bitrate) == (20, 120, 64_000)
+    assert (config.log.level, config.log.format, config.log.file) == ("info", "text", None)
+
+
+def test_a_model_has_the_defaults_of_a_personaplex_server() -> None:
+    (model,) = load_text("[[model]]\n" + GPU).model
+
+    assert (model.dialect, model.name, model.ca_file, model.verify) == ("personaplex", "personaplex", None, True)
+    assert (model.sessions, model.handshake_seconds, model.limit_seconds) == (1, 60.0, None)
+
+
+def test_every_key_of_a_model_is_taken_from_the_file() -> None:
+    (model,) = load_text(
+        '[[model]]\nname = "big one"\ndialect = "moshi"\nurl = "wss://gpu:8998/api/chat"\nca_file = "/ca.pem"\n'
+        "sessions = 2\nhandshake_seconds = 5\nlimit_seconds = 300.5\n"
+    ).model
+
+    assert (model.name, model.dialect, model.url) == ("big one", "moshi", "wss://gpu:8998/api/chat")
+    assert (model.ca_file, model.sessions) == (Path("/ca.pem"), 2)
+    assert (model.handshake_seconds, model.limit_seconds) == (5.0, 300.5)
+
+
+def test_an_empty_list_of_models_means_the_embedded_loopback() -> None:
+    assert load_text("model = []").model == Config().model
+
+
+def test_a_configuration_is_frozen() -> None:
+    config = Config()
+
+    with pytest.raises(ValidationError):
+        config.audio.bitrate = 1
+
+
+def test_config_toml_in_the_working_directory_is_read_without_being_named() -> None:
+    Path("config.toml").write_text('[log]\nlevel = "error"\n')
+
+    assert load(None, {}).log.level == "error"
+
+
+def test_a_named_file_is_read_instead_of_config_toml() -> None:
+    Path("config.toml").write_text('[log]\nlevel = "error"\n')
+
+    assert load_text('[log]\nformat = "json"\n').log.level == "info"
+
+
+def test_the_shipped_file_is_valid_and_changes_nothing() -> None:
+    assert load(SHIPPED, {}).model_dump() == Config().model_dump()
+
+
+def test_the_shipped_file_shows_every_known_key_and_no_other() -> None:
+    with_examples = re.sub(r"^# (?=\[\[|\w+ = )", "", SHIPPED.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    document = tomllib.loads(with_examples)
+
+    shown = {section: set(table[0] if section == "model" else table) for section, table in document.items()}
+    assert shown == {section: keys_of(section) for section in Config.model_fields}
+
+
+def test_the_examples_in_the_shipped_file_are_valid_and_show_the_defaults(tmp_path: Path) -> None:
+    with_examples = re.sub(r"^# (?=\[\[|\w+ = )", "", SHIPPED.read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+    (model,) = load_text(with_examples).model
+
+    assert model.ca_file == tmp_path / "work" / "ca.pem"
+    default = ModelConfig(url=model.url, ca_file=model.ca_file, limit_seconds=model.limit_seconds)
+    assert model == default
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("[audio]\nbitrate = 15999", "audio.bitrate: found 15999, expected a whole number from 16000 to 128000"),
+        ("[audio]\nbitrate = 128001", "audio.bitrate: found 128001, expected a whole number from 16000 to 128000"),
+        ("[audio]\nbitrate = 64000.0", "audio.bitrate: found 64000.0, expected a whole number from 16000 to 128000"),
+        ("[audio]\nbitrate = true", "audio.bitrate: found true, expected a whole number from 16000 to 128000"),
+        ('[audio]\nbitrate = "64k"', 'audio.bitrate: found "64k", expected a whole number from 16000 to 128000'),
+        ("[audio]\nplayout_min_ms = 19", "audio.playout_min_ms: found 19, expected a whole number from 20 to 1000"),
+        ("[audio]\nplayout_max_ms = 1001", "audio.playout_max_ms: found 1001, expected a whole number from 20 to 1000"),
+        (
+            "[audio]\nplayout_min_ms = 80\nplayout_max_ms = 60",
+            "audio.playout_max_ms: found 60, expected at least playout_min_ms, which is 80",
+        ),
+        (
+            "[audio]\nplayout_min_ms = 200",
+            "audio.playout_max_ms: found nothing, expected at least playout_min_ms, which is 200",
+        ),
+        ('[log]\nlevel = "INFO"', 'log.level: found "INFO", expected one of "debug", "info", "warning", "error"'),
+        ('[log]\nformat = "xml"', 'log.format: found "xml", expected one of "text", "json"'),
+        ('[log]\nfile = " "', 'log.file: found " ", expected the path of a file to append to'),
+        ("[log]\nfile = 2026-11-20", 'log.file: found "2026-11-20", expected the path of a file to append to'),
+        ("audio = 5", "audio: found 5, expected a table, written [audio]"),
+        ("[[audio]]\nbitrate = 64000", "audio: found a list, expected a table, written [audio]"),
+        ("[model]\n" + GPU, "model: found a table, expected tables, each written [[model]]"),
+        ("model = [5]", "model[0]: found 5, expected tables, each written [[model]]"),
+        ("[persona]\nvoice = 5", "persona.voice: found 5, expected the name of a voice"),
+        (
+            '[persona]\nprompt = " \\n "',
+            'persona.prompt: found " \\n ", expected a text that is not blank: PersonaPlex fails on an empty prompt',
+        ),
+        ("[persona]\nprompt = []", "persona.prompt: found a list, expected a text"),
+    ],
+)
+def test_a_value_that_can_not_be_used_is_named_with_what_was_expected(text: str, fault: str) -> None:
+    assert faults_of(text) == (fault,)
+
+
+@pytest.mark.parametrize(
+    ("keys", "fault"),
+    [
+        ("", f"url: found nothing, expected an address {ADVICE}"),
+        ('url = ""', f'url: found "", expected an address {ADVICE}'),
+        ("url = 5", "url: found 5, expected an address such as ws://localhost:8998/api/chat"),
+        (GPU + "verify = 1", "verify: found 1, expected true or false"),
+        (GPU + "sessions = 0", "sessions: found 0, expected a whole number from 1 to 64"),
+        (
+            GPU + "handshake_seconds = 0",
+            "handshake_seconds: found 0, expected a number of seconds above 0, at most 86400 (one day)",
+        ),
+        (
+            GPU + "limit_seconds = nan",
+            "limit_seconds: found nan, expected a number of seconds above 0, at most 86400 (one day)",
+        ),
+        (
+            GPU + "limit_seconds = inf",
+            "limit_seconds: found a huge number, expected a number of seconds above 0, at most 86400 (one day)",
+        ),
+        (
+            GPU + f"sessions = 0x{'f' * 5000}",
+            "sessions: found a huge number, expected a whole number from 1 to 64",
+        ),
+        (
+            GPU + 'name = " a"',
+            'name: found " a", expected a name of 1 to 64 characters without line breaks or blanks at its ends',
+        ),
+        (
+            GPU + 'name = ""',
+            'name: found "", expected a name of 1 to 64 characters without line breaks or blanks at its ends',
+        ),
+        (GPU + "ca_file = 3", "ca_file: found 3, expected the path of a file with certificates (PEM)"),
+        (
+            'url = "ws://gpu/api"\nverify = false',
+            "verify: found false, expected no verify = false with ws://, which has no certificate: write wss:// if the "
+            "server uses TLS (PersonaPlex with --ssl does), else remove verify",
+        ),
+        (
+            GPU + 'verify = false\nca_file = "/ca.pem"',
+            "verify: found false, expected either ca_file or verify = false: without verification the ca_file is not "
+            "used",
+        ),
+        (
+            'url = "WS://gpu/api"\nca_file = "/ca.pem"',
+            'ca_file: found "/ca.pem", expected no ca_file with ws://, which has neither encryption nor certificates: '
+            "write wss://",
+        ),
+    ],
+)
+def test_a_fault_of_a_model_is_named_with_its_place(keys: str, fault: str) -> None:
+    assert faults_of("[[model]]\n" + keys) == (f"model[0].{fault}",)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://gpu:8998/api/chat", "starts with http://; expected ws://"),
+        ("https://gpu:8998/api/chat", "starts with https://; expected wss://"),
+        ("gpu:8998/api/chat", "unknown scheme"),
+        ("ws:///api/chat", "no usable host"),
+        ("ws://gpu:99999/api/chat", "can't be read"),
+        ("ws://gpu:port/api/chat", "can't be read"),
+        ("ws://gpu:8998", "has no path"),
+        ("ws://gpu:8998/api/chat#x", "#"),
+        ("ws://gpu:8998/api/chat ", "space"),
+        ("ws://gpu:8998/api/chat?voice_prompt=NATF1.pt", "voice_prompt"),
+        ("ws://gpu:8998/api/chat?text_prompt=x", "text_prompt"),
+        ("ws://gpu:8998/api/chat?a=1&seed=", "seed"),
+    ],
+)
+def test_an_address_that_can_not_be_used_says_why(url: str, reason: str) -> None:
+    (fault,) = faults_of(f'[[model]]\nurl = "{url}"')
+
+    assert fault.startswith(f'model[0].url: found "{mask_url(url)}", expected a usable address: this one ')
+    assert reason in fault
+
+
+def test_an_address_may_have_a_query_of_the_operator() -> None:
+    (model,) = load_text('[[model]]\nurl = "wss://gpu/api/chat?token=sesame"').model
+
+    assert model.url == "wss://gpu/api/chat?token=sesame"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        'url = "ws://gpu/api"',
+        'ca_file = "/ca.pem"',
+        "verify = false",
+        "sessions = 2",
+        "handshake_seconds = 5",
+        "limit_seconds = 60",
+    ],
+)
+def test_a_loopback_has_only_a_name(key: str) -> None:
+    (fault,) = faults_of(f'[[model]]\ndialect = "loopback"\nname = "mine"\n{key}')
+
+    assert fault.startswith(f"model[0].{key.split()[0]}: found ")
+    assert fault.endswith('expected only name and dialect with dialect = "loopback"')
+
+
+@pytest.mark.parametrize(
+    "models",
+    [
+        f'[[model]]\nname = "a"\n{GPU}[[model]]\nname = "b"\n{GPU}[[model]]\nname = "a"\nsessions = 0\n{GPU}',
+        f'[[model]]\nname = "moshi"\n{GPU}[[model]]\ndialect = "loopback"\n[[model]]\ndialect = "moshi"\n{GPU}',
+    ],
+)
+def test_two_models_can_not_share_a_name_given_or_by_default(models: str) -> None:
+    faults = faults_of(models)
+
+    assert faults[0].startswith("model[2].name: found ")
+    assert faults[0].endswith(", expected a name that no other [[model]] has")
+
+
+def test_loading_twice_does_not_remember_the_names_of_the_first_time() -> None:
+    first, second = (load_text(f'[[model]]\nname = "a"\n{GPU}') for _ in range(2))
+
+    assert first.model == second.model
+
+
+def test_an_unknown_voice_is_named_with_the_nearest_ones() -> None:
+    (fault,) = faults_of('[persona]\nvoice = "NATX0"')
+
+    assert fault.startswith('persona.voice: found "NATX0", expected a voice: ')
+    assert "NATF0" in fault
+
+
+def test_a_voice_is_kept_in_its_canonical_form() -> None:
+    assert load_text('[persona]\nvoice = "natm2.pt"').persona.voice == "NATM2"
+
+
+def test_a_prompt_that_no_request_can_hold_is_a_fault_and_is_not_shown() -> None:
+    prompt = "geheim " * 2_000
+
+    (fault,) = faults_of(f'[persona]\nprompt = "{prompt}"')
+
+    assert fault.startswith('persona.prompt: found "*** (14000 characters)", expected a shorter text: ')
+    assert "geheim" not in fault
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("[persona]\nvoise = 1", "persona.voise: found an unknown key, expected voice, prompt; nearest: persona.voice"),
+        (
+            "[log]\nbitrate = 1",
+            "log.bitrate: found an unknown key, expected level, format, file; nearest: audio.bitrate",
+        ),
+        ('voice = "x"', "voice: found an unknown key, expected keys in sections only; nearest: persona.voice"),
+        (
+            "[modle]\nurl = 1",
+            "modle: found an unknown section, expected model, persona, audio, log; nearest: model",
+        ),
+        ("[[logs]]", "logs: found an unknown section, expected model, persona, audio, log; nearest: log"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_known_one(text: str, fault: str) -> None:
+    assert faults_of(text) == (fault,)
+
+
+def test_an_unknown_key_of_a_model_is_named_with_the_nearest_one_at_its_place() -> None:
+    (fault,) = faults_of(f'[[model]]\nname = "a"\n{GPU}[[model]]\n{GPU}sesions = 3\n')
+
+    assert fault.startswith("model[1].sesions: found an unknown key, expected ")
+    assert fault.endswith("; nearest: model[1].sessions")
+
+
+def test_the_value_of_an_unknown_key_is_never_shown_as_it_may_be_a_secret() -> None:
+    assert "geheim" not in "".join(faults_of('tokn = "geheim"\n[modle]\nx = "geheim"\n[log]\ntoken = "geheim"'))
+
+
+def test_all_faults_are_reported_at_once_each_on_one_line_in_the_order_of_the_keys() -> None:
+    faults = faults_of(
+        '[[model]]\nhandshake_seconds = 0\nsessions = 0\n[[model]]\ndialect = "x"\nverify = 0\n[persona]\n'
+        'voice = "?"\nprompt = ""\n[audio]\nplayout_min_ms = 90\nplayout_max_ms = 80\n[log]\n"a\\nb\\u2028" = "x"\n',
+        PLEXBRIDGE_LOG_LEVEL="loud",
+        PLEXBRIDGE_AUDIO_BITRAT="1",
+    )
+
+    assert [fault.partition(":")[0] for fault in faults] == [
+        "model[0].url",
+        "model[0].sessions",
+        "model[0].handshake_seconds",
+        "model[1].dialect",
+        "model[1].verify",
+        "persona.voice",
+        "persona.prompt",
+        "audio.playout_max_ms",
+        "PLEXBRIDGE_LOG_LEVEL",
+        'log."a\\nb\\U00002028"',
+        "PLEXBRIDGE_AUDIO_BITRAT",
+    ]
+    assert [len(fault.splitlines()) for fault in faults] == [1] * len(faults)
+
+
+def test_no_fault_speaks_the_words_of_the_validation_library() -> None:
+    faults = faults_of(
+        "audio = 5\n[[model]]\nname = 1\ndialect = 1\nca_file = 1\nverify = 1\n[persona]\nvoice = 1\nprompt = 1\n"
+        "[log]\nlevel = 1\nformat = 1\nfile = 1\nx = 1\n"
+    )
+
+    assert len(faults) == 11
+    assert not re.search(r"[Ii]nput|valid (string|bool)|permitted|instance|pydantic|literal", "\n".join(faults))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("wss://gpu:8998/api/chat", "wss://gpu:8998/api/chat"),
+        ("wss://user:pass@gpu/api", "wss://***@gpu/api"),
+        ("wss://user:p@ss/w?rd#@gpu/api", "wss://***@gpu/api"),
+        ("user:pass@gpu/api", "***@gpu/api"),
+        ("ws://gpu/api?token=abc&x=1", "ws://gpu/api?token=***&x=***"),
+        ("ws://gpu/api?c2VjcmV0&YWJj==", "ws://gpu/api?***&***"),
+        ("ws://gpu/api?", "ws://gpu/api?"),
+        ("ws://gpu/api#secret", "ws://gpu/api#***"),
+        ("ws://gpu/api?token=abc#secret", "ws://gpu/api?token=***#***"),
+    ],
+)
+def test_an_address_is_shown_without_its_secrets(url: str, shown: str) -> None:
+    assert mask_url(url) == shown
+
+
+def test_secrets_of_an_address_and_prompts_are_in_no_repr_fault_or_effective_configuration() -> None:
+    text = '[[model]]\nurl = "wss://gpu/api/chat?token=sesame"\nsessions = {}\n[persona]\nprompt = "sesame prompt"\n'
+    config = load_text(text.format(1))
+
+    assert "sesame" not in repr(config) + str(config) + "\n".join(config.effective())
+    assert "sesame" not in "\n".join(faults_of(text.format(0)))
+    assert config.model[0].address == "wss://gpu/api/chat?token=***"
+
+
+def test_what_validation_raises_for_a_prompt_does_not_repeat_it() -> None:
+    with pytest.raises(ValidationError) as caught:
+        PersonaConfig(voice="?", prompt="sesame " * 2_000)
+
+    assert "sesame" not in str(caught.value)
+
+
+def test_private_texts_are_the_prompt_and_what_is_in_queries() -> None:
+    config = load_text(
+        f'[[model]]\nname = "a"\nurl = "wss://gpu/api/chat?token=open%20sesame&x="\n[[model]]\n{GPU}'
+        '[persona]\nprompt = "a poet"\n'
+    )
+
+    assert config.private_texts() == ("a poet", "open sesame")
+
+
+def test_models_are_found_by_name_and_the_first_is_the_default() -> None:
+    config = load_text(f'[[model]]\nname = "a"\n{GPU}[[model]]\nname = "beta"\n{GPU}')
+
+    assert config.find_model().name == "a"
+    assert config.find_model("beta") is config.model[1]
+
+
+def test_a_model_that_does_not_exist_is_answered_with_the_nearest_name() -> None:
+    config = load_text(f'[[model]]\nname = "a"\n{GPU}[[model]]\nname = "beta"\n{GPU}')
+
+    with pytest.raises(RequestError, match="Did you mean beta"):
+        config.find_model("bta")
+
+
+def test_the_effective_configuration_says_where_each_value_came_from() -> None:
+    lines = load_text("[audio]\nbitrate = 32000\n", PLEXBRIDGE_LOG_LEVEL="error").effective()
+
+    assert lines[0] == f"# from {Path('test.toml').absolute()}"
+    assert "bitrate = 32000  # file" in lines
+    assert 'level = "error"  # PLEXBRIDGE_LOG_LEVEL' in lines
+    assert 'format = "text"  # default' in lines
+    assert "# file is not set" in lines
+    assert load(None, {}).effective()[0] == "# from the defaults"
+
+
+def test_the_effective_configuration_is_toml_that_means_the_same() -> None:
+    config = load_text(
+        f'[[model]]\nname = "tab\u00fc\\"q"\n{GPU}limit_seconds = 3\n[[model]]\ndialect = "loopback"\n'
+        '[log]\nfile = "x y.log"\n'
+    )
+
+    again = load_text("\n".join(config.effective()))
+
+    assert again.model == config.model
+    assert (again.audio, again.log) == (config.audio, config.log)
