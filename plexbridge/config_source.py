@@ -129,7 +129,7 @@ def _parsed(path: Path) -> Table:
 def _syntax_fault(name: str, text: str, error: Exception) -> str:
     """Return the fault of text that is no TOML; tomllib's messages name keys and single characters, never values."""
     message = _TOML_MESSAGE.fullmatch(str(error))
-    if message is None or not isinstance(error, tomllib.TOMLDecodeError):
+    if message is None:
         return f"{name}: found a number of thousands of digits or very deep nesting, expected TOML"
     what, line, column = message.groups()
     place = f"line {line}, column {column}" if line else f"line {text.count(chr(10)) + 1}, at the end"

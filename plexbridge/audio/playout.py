@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from plexbridge.audio.opus import SPANS_PER_SECOND, Decoder
+from plexbridge.audio.opus import Decoder
 from plexbridge.audio.pcm import (
     FRAMES_PER_SECOND,
     PEOPLE_FRAME_SAMPLES,
@@ -54,7 +54,7 @@ _BURST_LIMIT_SAMPLES = int(BURST_LIMIT_SECONDS * PEOPLE_RATE_HZ)
 _FADE_SAMPLES = PEOPLE_RATE_HZ // 200  # 5 ms: too short to hear, long enough not to click
 _WINDOW_FRAMES = int(WINDOW_SECONDS * FRAMES_PER_SECOND)
 _CLEAN_FRAMES = int(CLEAN_SECONDS * FRAMES_PER_SECOND)
-_STEP_SAMPLES = PEOPLE_RATE_HZ // SPANS_PER_SECOND  # all lengths are multiples of it: Opus can conceal nothing finer
+_CONCEALED_STEP_SAMPLES = PEOPLE_RATE_HZ // 100
 _LOST_PACKETS_CONCEALED = 3
 
 
@@ -110,14 +110,15 @@ class _Chunk:
 class Playout:
     """Smooths the model's packets to frames of 20 ms; see the module's text for the rules.
 
-    `minimum_seconds` and `maximum_seconds` bound the target, to the nearest 2.5 ms. The decoder is the caller's, who
-    closes it; it must decode to 48 kHz mono and must be used by nothing else, since its state is what conceals.
+    `minimum_seconds` and `maximum_seconds` bound the target, to the nearest 10 ms: the speech codec conceals in no
+    smaller steps, and what is cut off such a step is a click later. The decoder is the caller's, who closes it; it
+    must decode to 48 kHz mono and must be used by nothing else, since its state is what conceals.
     """
 
     def __init__(self, decoder: Decoder, *, minimum_seconds: float, maximum_seconds: float) -> None:
         self._decoder = decoder
-        self._minimum_samples = round(minimum_seconds * SPANS_PER_SECOND) * _STEP_SAMPLES
-        self._maximum_samples = round(maximum_seconds * SPANS_PER_SECOND) * _STEP_SAMPLES
+        self._minimum_samples = round(minimum_seconds * 100) * _CONCEALED_STEP_SAMPLES
+        self._maximum_samples = round(maximum_seconds * 100) * _CONCEALED_STEP_SAMPLES
         self._target_samples = self._minimum_samples
         self._chunks: deque[_Chunk] = deque()
         self._depth_samples = 0
@@ -227,9 +228,9 @@ class Playout:
     def _cut(self, unwanted_samples: int) -> int:
         """Remove the head, fading from it into what follows; return how much was removed.
 
-        The last 5 ms always stay: only from what was decoded last can a gap be concealed without a click.
+        The last frame always stays: only from what was decoded last can a gap be concealed without a click.
         """
-        unwanted_samples = min(unwanted_samples, self._depth_samples - _FADE_SAMPLES)
+        unwanted_samples = min(unwanted_samples, self._depth_samples - PEOPLE_FRAME_SAMPLES)
         if unwanted_samples <= 0:
             return 0
         dropped = self._take(unwanted_samples).samples

@@ -14,7 +14,6 @@ this machine under its public name.
 
 import hashlib
 import ipaddress
-import os
 import re
 import stat
 import tempfile
@@ -105,11 +104,10 @@ def _open_folder() -> Path:
 
 def _unusable(path: Path, error: OSError) -> ConfigError:
     """Return the fault of a lock folder or file that can't be used, and what to do about it."""
-    reason = os.strerror(error.errno) if error.errno is not None else str(error)
     folder = Path(tempfile.gettempdir()) / LOCK_FOLDER
     return ConfigError(
         (
-            f"{path}: found a lock that can't be used ({reason}), expected {folder} to be a folder that every user "
-            "may write in: remove it, or set TMPDIR to another place for every plexbridge on this host",
+            f"{path}: found a lock that can't be used ({error.strerror}), expected {folder} to be a folder that "
+            "every user may write in: remove it, or set TMPDIR to another place for every plexbridge on this host",
         )
     )

@@ -24,6 +24,7 @@ import wsproto.utilities
 from plexbridge.errors import (
     ConfigError,
     LinkError,
+    LocalProtocolError,
     ModelUnreachable,
     ModelUntrusted,
     PlexbridgeError,
@@ -101,10 +102,12 @@ class _UpgradeStream(trio.abc.Stream):
 
     _STATUS_LINE_BYTES = len(b"HTTP/1.1 101")
 
-    def __init__(self, stream: trio.abc.Stream, refused: trio.CancelScope) -> None:
+    def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
-        self._refused = refused
         self._answer: bytes | None = b""
+        self._is_closed = False
+        self.is_answered = trio.Event()
+        """The server has accepted the upgrade, or `refusal` says what it did instead."""
         self.refusal: int | str | None = None
         """Why there is no WebSocket: the HTTP status, or words for anything that is not HTTP."""
 
@@ -129,14 +132,15 @@ class _UpgradeStream(trio.abc.Stream):
         if answer[:9] == b"HTTP/1.1 " and answer[9:12] == b"101":
             return answer
         self.refusal = _refusal(answer)
-        self._refused.cancel(reason="the server does not upgrade to a WebSocket")
+        self.is_answered.set()
         return b""
 
     async def aclose(self) -> None:
         # Closed under cancellation: the goodbye was not answered in time. A FIN would leave the server waiting for
         # a client that it believes to be there; a reset makes its next send fail.
-        if trio.current_effective_deadline() == -inf:
+        if trio.current_effective_deadline() == -inf and not self._is_closed:
             _reset_on_close(self._stream)
+        self._is_closed = True
         await self._stream.aclose()
 
 
@@ -157,25 +161,46 @@ def _reset_on_close(stream: trio.abc.Stream) -> None:
 
 
 class Link:
-    """An open link: the model has shaken hands. One task may send while another receives and a third one pings."""
+    """A link to a model. Once it is open, one task may send while another receives and a third one pings."""
 
-    def __init__(
-        self, websocket: trio_websocket.WebSocketConnection, stream: trio.abc.Stream, conversation: Conversation
-    ) -> None:
-        self._websocket = websocket
+    def __init__(self, stream: _UpgradeStream, conversation: Conversation) -> None:
         self._stream = stream
+        self._websocket: trio_websocket.WebSocketConnection | None = None
+        # The reader outlives the cancellation of the link's user: somebody has to read the answer to the goodbye.
+        self._reader_scope = trio.CancelScope(shield=True)
         self.conversation = conversation
-        self._upgraded_seconds = trio.current_time()
         self.handshake_seconds = 0.0
         """From the first packet of TCP to the model's handshake."""
+        self._upgraded_seconds = 0.0
         self._is_send_cut = False
+
+    async def read(self, request: ModelRequest) -> None:
+        """Send the upgrade and run trio-websocket's reader until the connection ends or `aclose` has ended it."""
+        with self._reader_scope:
+            async with trio.open_nursery() as nursery:
+                self._websocket = await trio_websocket.wrap_client_stream(
+                    nursery,
+                    self._stream,  # type: ignore[arg-type]  # any Stream works; the annotation is narrower
+                    request.address.host_header,
+                    request.resource,
+                    message_queue_size=QUEUED_MESSAGES,
+                    max_message_size=MESSAGE_LIMIT_BYTES,
+                )
+                self._upgraded_seconds = trio.current_time()
+                self.conversation.upgraded()
+                self._stream.is_answered.set()
+
+    async def wait_upgrade(self) -> int | str | None:
+        """Wait until the server has answered the upgrade; return None, or why there is no WebSocket."""
+        await self._stream.is_answered.wait()
+        return self._stream.refusal
 
     async def send_audio(self, page: bytes) -> None:
         """Send one Ogg page; raises LinkError when the link has ended."""
         message = self.conversation.send_audio(page)
         self._is_send_cut = True
         try:
-            await self._websocket.send_message(message)
+            await self._open_websocket.send_message(message)
         except trio_websocket.ConnectionClosed as exc:
             raise self._lost(exc) from exc
         self._is_send_cut = False
@@ -183,7 +208,7 @@ class Link:
     async def receive(self) -> Event:
         """Wait for the next message and return its meaning; raises LinkError when the link has ended."""
         try:
-            message = await self._websocket.get_message()
+            message = await self._open_websocket.get_message()
         except trio_websocket.ConnectionClosed as exc:
             raise self._lost(exc) from exc
         return self.conversation.receive(message)
@@ -194,7 +219,7 @@ class Link:
         try:
             # A dying connection does not wake a ping up, so it never waits without a bound.
             with trio.fail_after(PONG_SECONDS):
-                await self._websocket.ping()
+                await self._open_websocket.ping()
         except trio.TooSlowError as exc:
             raise self.conversation.silent(PONG_SECONDS) from exc
         except trio_websocket.ConnectionClosed as exc:
@@ -205,10 +230,18 @@ class Link:
         """Say goodbye, for a bounded time, and close the stream; also under cancellation."""
         # After a send that was cut the peer could not read a close frame any more.
         with trio.move_on_after(0 if self._is_send_cut else GOODBYE_SECONDS, shield=True):
-            await self._websocket.aclose()
+            if self._websocket is not None:
+                await self._websocket.aclose()
             # trio-websocket leaves the stream open when it was the peer that closed.
             await self._stream.aclose()
+        self._reader_scope.cancel(reason="the link is closed")
         self.conversation.end("plexbridge hung up")
+
+    @property
+    def _open_websocket(self) -> trio_websocket.WebSocketConnection:
+        if self._websocket is None:
+            raise LocalProtocolError("the link is not open yet")
+        return self._websocket
 
     def _lost(self, exc: trio_websocket.ConnectionClosed) -> LinkError:
         reason = exc.reason
@@ -226,30 +259,29 @@ async def open_link(
     """Connect, wait for the model's handshake, and say goodbye at the end.
 
     `watch` is told the state as it changes until the link is open, so that a person can read why it takes long.
-    Raises one plain LinkError when no link comes about; what fails while it is open arrives in an exception group,
-    because the reader of the WebSocket is a task beside the user's.
+    Raises one plain PlexbridgeError when no link comes about; what fails while it is open arrives in an exception
+    group, because the reader of the WebSocket is a task beside the user's.
     """
     conversation = Conversation()
     watch(conversation.state)
     started_seconds = trio.current_time()
+    stream = await _connect(request, dial)
     failure: PlexbridgeError | None = None
     try:
         async with trio.open_nursery() as nursery:
+            link = Link(_UpgradeStream(stream), conversation)
+            nursery.start_soon(link.read, request)
             try:
-                link = await _connect(nursery, request, dial, conversation)
-            except LinkError as exc:
-                failure = exc
-            else:
-                try:
+                failure = await _wait_upgrade(link, request, started_seconds + CONNECT_SECONDS)
+                if failure is None:
                     watch(conversation.state)
                     failure = await _wait_handshake(link, handshake_seconds)
+                if failure is None:
                     link.handshake_seconds = trio.current_time() - started_seconds
-                    if failure is None:
-                        watch(conversation.state)
-                        yield link
-                finally:
-                    await link.aclose()
-            nursery.cancel_scope.cancel(reason="the link is closed")
+                    watch(conversation.state)
+                    yield link
+            finally:
+                await link.aclose()
     except* (trio_websocket.ConnectionClosed, wsproto.utilities.ProtocolError) as group:
         # trio-websocket's reader lets these escape when a peer breaks the WebSocket's rules and dies at once.
         age_seconds = trio.current_time() - started_seconds
@@ -258,34 +290,27 @@ async def open_link(
         raise failure
 
 
-async def _connect(nursery: trio.Nursery, request: ModelRequest, dial: Dial, conversation: Conversation) -> Link:
+async def _connect(request: ModelRequest, dial: Dial) -> trio.abc.Stream:
     with trio.move_on_after(CONNECT_SECONDS):
-        stream = await dial(request.address)
-        with trio.CancelScope() as refused:
-            upgrade = _UpgradeStream(stream, refused)
-            try:
-                websocket = await trio_websocket.wrap_client_stream(
-                    nursery,
-                    upgrade,  # type: ignore[arg-type]  # any Stream works; the annotation is narrower than the code
-                    request.address.host_header,
-                    request.resource,
-                    message_queue_size=QUEUED_MESSAGES,
-                    max_message_size=MESSAGE_LIMIT_BYTES,
-                )
-            except BaseException:
-                await trio.aclose_forcefully(stream)
-                raise
-            conversation.upgraded()
-            return Link(websocket, upgrade, conversation)
-        await trio.aclose_forcefully(stream)
-        if isinstance(upgrade.refusal, int):
-            raise conversation.rejected(upgrade.refusal)
-        raise ModelUnreachable(f"{request} is no WebSocket server: {upgrade.refusal}")
+        return await dial(request.address)
     raise ModelUnreachable(f"{request} did not answer within {CONNECT_SECONDS:.0f} s")
 
 
+# These two return the error instead of raising it, so that no nursery wraps it.
+
+
+async def _wait_upgrade(link: Link, request: ModelRequest, deadline_seconds: float) -> PlexbridgeError | None:
+    with trio.move_on_at(deadline_seconds):
+        refusal = await link.wait_upgrade()
+        if refusal is None:
+            return None
+        if isinstance(refusal, int):
+            return link.conversation.rejected(refusal)
+        return ModelUnreachable(f"{request} is no WebSocket server: {refusal}")
+    return link.conversation.handshake_timed_out(CONNECT_SECONDS)
+
+
 async def _wait_handshake(link: Link, handshake_seconds: float) -> PlexbridgeError | None:
-    """Receive until the handshake; return the error instead of raising it, so that no nursery wraps it."""
     with trio.move_on_after(handshake_seconds):
         while True:
             try:

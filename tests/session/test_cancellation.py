@@ -8,9 +8,11 @@ In simulated time the sweep is complete. Over real sockets it meets 50 points th
 """
 
 import gc
+import threading
 import warnings
 from collections.abc import Callable
 
+import psutil
 import pytest
 import trio
 from trio.testing import MockClock
@@ -18,8 +20,13 @@ from trio.testing import MockClock
 from plexbridge.audio.opus import Decoder, Encoder
 from plexbridge.audio.pcm import PEOPLE_FRAME_SAMPLES, UPLINK_FRAME_SAMPLES, silence
 from plexbridge.errors import LocalProtocolError
+from plexbridge.model.answers import Echo
+from plexbridge.model.loopback import LoopbackServer, listen_loopback, serve_loopback
+from plexbridge.model.request import build_request
 from plexbridge.session.ledger import Ledger
-from tests.session.simulation import ScriptedPeople, SimulatedModel, hold_call
+from plexbridge.session.link import network_dial, open_link, tls_context
+from plexbridge.session.session import run_session
+from tests.session.simulation import SETTINGS, ScriptedPeople, SimulatedModel, hold_call
 
 TICKS = 20
 """0.4 s of audio."""
@@ -118,3 +125,57 @@ def test_a_call_leaves_nothing_behind_wherever_it_is_cancelled(capsys: pytest.Ca
         print(f"\ncancellation sweep: {checkpoints} checkpoints, {cut_short} of them cut the call short")
     assert checkpoints > 200
     assert cut_short > 0.9 * checkpoints
+
+
+REAL_POINTS = 50
+
+
+async def run_cancelled_for_real(number: int | None) -> tuple[int, bool]:
+    """Hold a call over TCP and cancel it after step `number`, in real time; what is left must be gone at once."""
+    server = LoopbackServer(Echo)
+    listeners, url = await listen_loopback("127.0.0.1", 0)
+    request = build_request(dialect="personaplex", url=url, voice="NATF0", prompt="Be kind.")
+    dial = network_dial(tls_context(ca_file=None, is_verified=True))
+    people = ScriptedPeople(ticks=TICKS)
+    async with trio.open_nursery() as world:
+        world.start_soon(serve_loopback, server, listeners)
+        with trio.CancelScope() as call_scope:
+            instrument = CancelAfterSteps(number, lambda: call_scope.cancel(reason="the sweep"))
+            instrument.watch(trio.lowlevel.current_task())
+            trio.lowlevel.add_instrument(instrument)
+            try:
+                async with open_link(request, dial, handshake_seconds=60, watch=people.tell) as link:
+                    await run_session(link, people, SETTINGS, ledger=Ledger(), serial=1)
+            finally:
+                trio.lowlevel.remove_instrument(instrument)
+        with trio.fail_after(5):
+            next_people = ScriptedPeople(ticks=1)
+            async with open_link(request, dial, handshake_seconds=60, watch=next_people.tell) as link:
+                await run_session(link, next_people, SETTINGS, ledger=Ledger(), serial=2)
+        world.cancel_scope.cancel()
+    return instrument.steps, call_scope.cancelled_caught
+
+
+def open_descriptors() -> int:
+    """Return how many files and sockets this process has open."""
+    return psutil.Process().num_fds()
+
+
+@pytest.mark.live
+@pytest.mark.cancellation
+def test_a_call_over_real_sockets_leaves_nothing_behind_at_50_points(capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoints, _ = trio.run(run_cancelled_for_real, None)
+    gc.collect()
+    descriptors, threads = open_descriptors(), threading.active_count()
+
+    cut_short = 0
+    for point in range(REAL_POINTS):
+        _, was_cut = trio.run(run_cancelled_for_real, 1 + point * checkpoints // REAL_POINTS)
+        cut_short += was_cut
+
+    gc.collect()
+    with capsys.disabled():
+        print(f"\ncancellation over real sockets: {REAL_POINTS} of {checkpoints} checkpoints, {cut_short} cut short")
+    assert cut_short > 0.8 * REAL_POINTS
+    assert open_descriptors() == descriptors
+    assert threading.active_count() == threads

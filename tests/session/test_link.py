@@ -328,3 +328,25 @@ async def test_a_server_that_does_not_say_goodbye_costs_a_bounded_time(
     assert trio.current_time() == pytest.approx(GOODBYE_SECONDS, abs=0.1)
     assert streams[0].is_closed
     nursery.cancel_scope.cancel()
+
+
+async def test_a_cancelled_user_still_says_goodbye_and_waits_for_the_answer_only(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    reasons: list[object] = []
+
+    async def listen(websocket: trio_websocket.WebSocketConnection) -> None:
+        await live(websocket)
+        with suppress(trio_websocket.ConnectionClosed):
+            await websocket.get_message()
+        reasons.append(websocket.closed.code if websocket.closed else None)
+
+    dial = websocket_dial(nursery, listen, [])
+    with trio.move_on_after(5):
+        async with open_link(loopback_request(), dial, handshake_seconds=60, watch=lambda state: None):
+            await trio.sleep_forever()
+    ended_seconds = trio.current_time()
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert reasons == [1000]
+    assert ended_seconds == pytest.approx(5)
