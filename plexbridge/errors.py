@@ -102,3 +102,33 @@ class ModelLimit(LinkError):
     """The conversation reached the model's configured time limit (`limit_seconds`)."""
 
     user_message = "The speech model's time for one call is used up."
+
+
+class DiscordError(PlexbridgeError):
+    """Discord, or the way to it, fails; subclasses say how."""
+
+    user_message = "The connection to Discord failed."
+
+
+class DiscordRefused(DiscordError):
+    """Discord does not accept the bot's token, or does not let the bot in."""
+
+    user_message = "Discord does not accept the bot's token. Set discord.token to the one of your application."
+
+
+class DiscordUnreachable(DiscordError):
+    """Discord can't be reached when the bot logs in."""
+
+    user_message = "Discord can't be reached."
+
+
+class DiscordLost(DiscordError):
+    """The connection to Discord, or the event loop that held it, has ended."""
+
+    user_message = "The connection to Discord was lost."
+
+
+class VoiceRefused(DiscordError):
+    """A voice channel can't be joined: no permission, or no answer in time."""
+
+    user_message = "The voice channel could not be joined."

@@ -9,10 +9,11 @@ import signal
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from tests.command import SPEECH, Called, call, clip_speech, model_at, start
 from tests.interop.environment import make_certificate, run_model_server
-from tests.truth import compare, read_wav, wav_seconds
+from tests.truth import clean_round_trip, compare, largest_step, read_wav, wav_seconds
 
 pytestmark = pytest.mark.live
 
@@ -49,6 +50,7 @@ def test_speech_comes_back_from_sphn_whole_and_at_one_constant_lag(sphn: str, tm
     match = compare(read_wav(SPEECH), called.heard)
     assert match.correlation >= 0.9
     assert max(match.window_lags_seconds) - min(match.window_lags_seconds) < 0.002
+    assert match.largest_step <= 1.5 * largest_step(clean_round_trip(soundfile.read(SPEECH, dtype="float32")[0]))
     assert wav_seconds(called.answer) == pytest.approx(wav_seconds(SPEECH) + 2, abs=0.02)
     assert called.texts("text"), "the model's words came through"
     assert "<0x" not in "".join(called.texts("text"))

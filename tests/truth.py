@@ -9,7 +9,14 @@ import soundfile
 import soxr
 from scipy.signal import correlate
 
-from plexbridge.audio.pcm import PEOPLE_RATE_HZ, Samples
+from plexbridge.audio.opus import MODEL_UPLINK, Application, Decoder, Encoder, EncoderSettings
+from plexbridge.audio.pcm import (
+    MODEL_FRAME_SAMPLES,
+    MODEL_RATE_HZ,
+    PEOPLE_RATE_HZ,
+    UPLINK_FRAME_SAMPLES,
+    Samples,
+)
 
 WINDOW_SECONDS = 1.0
 AUDIBLE_RMS = 0.01
@@ -35,8 +42,13 @@ def largest_step(samples: Samples) -> float:
 def read_wav(path: Path) -> Samples:
     """Return a file as mono at 48 kHz."""
     samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
-    mono: Samples = soxr.resample(samples.mean(axis=1), rate_hz, PEOPLE_RATE_HZ).astype(np.float32)
-    return mono
+    return resampled(samples.mean(axis=1), rate_hz)
+
+
+def resampled(samples: Samples, rate_hz: int) -> Samples:
+    """Return mono samples at 48 kHz."""
+    at_48_khz: Samples = soxr.resample(samples, rate_hz, PEOPLE_RATE_HZ).astype(np.float32)
+    return at_48_khz
 
 
 def wav_seconds(path: Path) -> float:
@@ -70,3 +82,17 @@ def compare(spoken: Samples, heard: Samples, *, rate_hz: int = PEOPLE_RATE_HZ) -
             continue
         lags.append((find_lag(part, around)[0] + max(0, first) - start) / rate_hz)
     return Match(lag / rate_hz, correlation, tuple(lags), largest_step(heard))
+
+
+def clean_round_trip(spoken: Samples) -> Samples:
+    """Return speech (24 kHz) as two codecs in a row make it: ours on the way up, a model's 80 ms packets down."""
+    settings = EncoderSettings(Application.AUDIO, complexity=5, bitrate_bps=48_000)
+    with (
+        Encoder(rate_hz=MODEL_RATE_HZ, settings=MODEL_UPLINK) as ours,
+        Decoder(rate_hz=MODEL_RATE_HZ) as ear,
+        Encoder(rate_hz=MODEL_RATE_HZ, settings=settings) as mouth,
+        Decoder(rate_hz=PEOPLE_RATE_HZ) as playback,
+    ):
+        frames = spoken[: spoken.size // MODEL_FRAME_SAMPLES * MODEL_FRAME_SAMPLES].reshape(-1, UPLINK_FRAME_SAMPLES)
+        heard = np.concatenate([ear.decode(ours.encode(frame)) for frame in frames]).reshape(-1, MODEL_FRAME_SAMPLES)
+        return np.concatenate([playback.decode(mouth.encode(frame)) for frame in heard])

@@ -29,9 +29,9 @@ from plexbridge.audio.playout import PlayoutStatistics
 
 FLOOR_SECONDS = 10.0
 """How long the least outstanding amount is looked for."""
-UNKNOWN_FLOOR_SECONDS = 0.5
-"""Taken for the floor until the model has answered once: more than any pipeline holds, and a bound on what a model
-that needs seconds for its first step is sent meanwhile."""
+UNKNOWN_FLOOR_SECONDS = 0.24
+"""Taken for the floor until the model has answered once: three model frames, as Moshi's delayed streams hold back. It
+bounds what a model that needs seconds for its first step is sent meanwhile; a deeper pipeline is filled by probes."""
 SILENCE_WITHHELD_ABOVE_SECONDS = 0.08
 SPEECH_WITHHELD_ABOVE_SECONDS = 0.1
 """One more frame than for silence: so where there is a pause, it is the pause that is skipped."""
