@@ -65,8 +65,8 @@ async def test_each_80_ms_that_it_hears_are_answered_with_80_ms_in_one_packet_an
             await websocket.send_message(message)
         with trio.move_on_after(5):
             while True:
-                message = await websocket.get_message()
-                audio += [message[1:]] if isinstance(message, bytes) and message[0] == 1 else []
+                reply = await websocket.get_message()
+                audio += [reply[1:]] if isinstance(reply, bytes) and reply[0] == 1 else []
 
     reader = OggOpusReader()
     packets = [packet.data for data in audio for packet in reader.feed(data)]
