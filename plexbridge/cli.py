@@ -74,7 +74,7 @@ def call(
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to serve on.")
 @click.option("--port", default=8998, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--mode", default="echo", show_default=True, type=click.Choice(["echo", "turns"]), help="How it answers.")
-@click.option("--delay-ms", default=0, show_default=True, type=click.IntRange(0, 10_000), help="Held back so long.")
+@click.option("--delay-ms", default=0, show_default=True, type=click.IntRange(0, 2_000), help="Held back so long.")
 def loopback(host: str, port: int, mode: str, delay_ms: int) -> None:
     """Serve the embedded model: it speaks PersonaPlex's protocol and needs no GPU."""
     logs.configure(level="info", format="text", file=None)
@@ -128,6 +128,8 @@ def check_command(config_path: Path | None) -> None:
 
 def _load(path: Path | None) -> Config:
     config = load(path, os.environ)
+    for text in config.private_texts():
+        logs.redact(text, is_lasting=True)
     logs.configure(level=config.log.level, format=config.log.format, file=config.log.file)
     return config
 

@@ -29,9 +29,10 @@ from plexbridge.audio.playout import PlayoutStatistics
 
 FLOOR_SECONDS = 10.0
 """How long the least outstanding amount is looked for."""
-UNKNOWN_FLOOR_SECONDS = 0.24
-"""Taken for the floor until the model has answered once: three model frames, as Moshi's delayed streams hold back. It
-bounds what a model that needs seconds for its first step is sent meanwhile; a deeper pipeline is filled by probes."""
+UNKNOWN_FLOOR_SECONDS = 2.0
+"""Taken for the floor until the model has answered once. A pipeline that holds back up to that much is fed from the
+start what it needs to answer without gaps; less would starve it for good. And it bounds what a model that needs
+seconds for its first step is sent meanwhile."""
 SILENCE_WITHHELD_ABOVE_SECONDS = 0.08
 SPEECH_WITHHELD_ABOVE_SECONDS = 0.1
 """One more frame than for silence: so where there is a pause, it is the pause that is skipped."""

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from plexbridge.audio.opus import Application, Decoder, Encoder, EncoderSettings
 from plexbridge.audio.pcm import MODEL_FRAME_SAMPLES, MODEL_RATE_HZ, PEOPLE_RATE_HZ, UPLINK_FRAME_SAMPLES
 from plexbridge.audio.playout import Playout, PlayoutStatistics
-from plexbridge.session.ledger import Delay, Distribution, Ledger, Shed
+from plexbridge.session.ledger import UNKNOWN_FLOOR_SECONDS, Delay, Distribution, Ledger, Shed
 
 HELLO = Path(__file__).parents[2] / "docs" / "hello.wav"
 FRAME = UPLINK_FRAME_SAMPLES
@@ -148,15 +148,15 @@ def test_sending_goes_on_as_soon_as_the_model_has_caught_up() -> None:
     assert withholds(ledger, now_seconds=0.2) == (False, False)
 
 
-def test_before_its_first_answer_a_model_is_sent_less_than_half_a_second() -> None:
+def test_before_its_first_answer_a_model_is_sent_what_the_deepest_pipeline_needs_and_no_more() -> None:
     ledger = Ledger()
 
-    for frame in range(100):
+    for frame in range(140):
         if not ledger.withholds(is_silent=False, now_seconds=0.02 * frame):
             send(ledger, 1, now_seconds=0.02 * frame)
 
-    assert ledger.samples_sent / MODEL_RATE_HZ == pytest.approx(0.24 + 0.08 + 0.1 + 0.02)
-    assert ledger.is_model_slow(2.0)
+    assert ledger.samples_sent / MODEL_RATE_HZ == pytest.approx(UNKNOWN_FLOOR_SECONDS + 0.08 + 0.1 + 0.02)
+    assert ledger.is_model_slow(2.8)
 
 
 def test_a_model_with_a_deep_pipeline_is_fed_until_it_answers() -> None:
@@ -545,8 +545,12 @@ def test_even_after_a_hang_of_9_seconds_all_that_was_sent_meanwhile_is_worked_of
     assert result.ledger.written_off_samples == 0
 
 
-@pytest.mark.parametrize(("speed", "heard_after_seconds"), [(1.6, 0.16), (1.0, 0.56)])
-def test_a_model_whose_first_step_takes_seconds_starts_with_little_behind(
+@pytest.mark.parametrize(
+    ("speed", "heard_after_seconds"),
+    # A model that is exactly as fast as real time never works its start off, and nobody can tell it from a pipeline.
+    [(1.6, 0.16), (1.0, UNKNOWN_FLOOR_SECONDS + 0.3)],
+)
+def test_a_model_whose_first_step_takes_seconds_catches_up_where_it_can(
     speed: float, heard_after_seconds: float
 ) -> None:
     result = simulate(Model(0.08 / speed, hang_seconds=(0.0, 5.0)), seconds=60)

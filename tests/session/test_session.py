@@ -92,10 +92,13 @@ async def test_a_second_caller_waits_until_the_first_has_left_and_is_served_then
     assert trio.current_time() >= 100 * FRAME_SECONDS
 
 
-async def test_a_delayed_model_is_no_slow_model(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("delay_seconds", [0.1, 0.4, 1.0, 2.0])
+async def test_a_delayed_model_is_no_slow_model(
+    delay_seconds: float, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     people, ledger = ScriptedPeople(ticks=500), Ledger()
 
-    await hold_call(SimulatedModel(nursery, delay_seconds=0.4), people, ledger)
+    await hold_call(SimulatedModel(nursery, delay_seconds=delay_seconds), people, ledger)
 
     assert ledger.frames_sent == 500
     assert not ledger.shed_frames
