@@ -1,5 +1,7 @@
 """Which Opus encoder settings to use towards the model and towards people: `python -m benchmarks.opus_settings`.
 
+This is the part `opus` of `python -m benchmarks` too.
+
 Speech is encoded with every candidate in 20 ms packets and decoded again, at 24 kHz as a PersonaPlex server does and
 at 48 kHz as people's devices do. Printed per candidate: computing time of one frame, bytes of one packet, lookahead,
 and the log-spectral distance to the speech itself in three bands (dB, lower is better), once with every packet and
@@ -61,6 +63,27 @@ class Measurement:
     lossy_distances_db: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One combination of settings."""
+
+    application: str
+    complexity: int
+    bitrate_bps: int
+    is_chosen: bool
+    measurement: Measurement
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """All candidates of one direction."""
+
+    title: str
+    rate_hz: int
+    speech_seconds: float
+    candidates: tuple[Candidate, ...]
+
+
 def measure(speech: Samples, *, rate_hz: int, settings: EncoderSettings) -> Measurement:
     """Encode and decode `speech` (whole 20 ms frames at `rate_hz`) with one candidate."""
     frame_samples = rate_hz // FRAMES_PER_SECOND
@@ -120,38 +143,59 @@ def _log(power: NDArray[np.floating], floor: float) -> NDArray[np.floating]:
     return logarithm
 
 
-def print_table(title: str, speech: Samples, *, rate_hz: int, chosen: EncoderSettings) -> None:
-    """Measure every candidate and print one line each; the setting in use is marked."""
+def measure_table(title: str, speech: Samples, *, rate_hz: int, chosen: EncoderSettings) -> Table:
+    """Measure every candidate on `speech`, cut to whole frames."""
     frame_samples = rate_hz // FRAMES_PER_SECOND
     speech = speech[: speech.size // frame_samples * frame_samples]
-    bands = "".join(f"{f'{low // 1000}-{high // 1000}k':>7}" for low, high in BANDS_HZ)
-    print(f"\n{title}: {rate_hz} Hz mono, {speech.size / rate_hz:.1f} s of speech, distances in dB", end="")
-    print(f", on the right with {LOSS_SHARE:.0%} of the packets lost")
-    print(f"  {'application':<20}{'complexity':>10}{'kbps':>6}{'us/frame':>10}{'bytes':>7}{'ms':>5}{bands} |{bands}")
+    candidates = []
     for application, complexity, bitrate_bps in itertools.product(Application, COMPLEXITIES, BITRATES_BPS):
         settings = EncoderSettings(application, complexity, bitrate_bps)
-        result = measure(speech, rate_hz=rate_hz, settings=settings)
-        distances = " |".join(
-            "".join(f"{distance:7.2f}" for distance in bands_db)
-            for bands_db in (result.distances_db, result.lossy_distances_db)
-        )
-        print(
-            f"{'>' if settings == chosen else ' '} {application.name.lower():<20}{complexity:>10}"
-            f"{bitrate_bps // 1000:>6}{result.frame_microseconds:>10.1f}{result.packet_bytes:>7.0f}"
-            f"{result.lookahead_milliseconds:>5.1f}{distances}"
-        )
+        measurement = measure(speech, rate_hz=rate_hz, settings=settings)
+        candidates.append(Candidate(application.name.lower(), complexity, bitrate_bps, settings == chosen, measurement))
+    return Table(title, rate_hz, speech.size / rate_hz, tuple(candidates))
 
 
-def main() -> None:
-    """Print both tables."""
+def measure_opus_settings() -> tuple[Table, ...]:
+    """Measure all candidates in both directions."""
     with SPEECH_FILE.open("rb") as file:
         speech, rate_hz = soundfile.read(file, dtype="float32")
-    print(f"{library_version()}; > marks the settings in plexbridge/audio/opus.py")
     uplink = soxr.resample(speech, rate_hz, MODEL_RATE_HZ)
-    print_table("Towards the model", uplink, rate_hz=MODEL_RATE_HZ, chosen=MODEL_UPLINK)
     downlink = soxr.resample(speech, rate_hz, PEOPLE_RATE_HZ)
-    print_table("Towards people", downlink, rate_hz=PEOPLE_RATE_HZ, chosen=PEOPLE_DOWNLINK)
+    return (
+        measure_table("Towards the model", uplink, rate_hz=MODEL_RATE_HZ, chosen=MODEL_UPLINK),
+        measure_table("Towards people", downlink, rate_hz=PEOPLE_RATE_HZ, chosen=PEOPLE_DOWNLINK),
+    )
+
+
+def print_opus_settings(tables: tuple[Table, ...]) -> None:
+    """Print one line for each candidate; the settings in use are marked."""
+    print(f"{library_version()}; > marks the settings in plexbridge/audio/opus.py")
+    bands = "".join(f"{f'{low // 1000}-{high // 1000}k':>7}" for low, high in BANDS_HZ)
+    for table in tables:
+        print(
+            f"\n{table.title}: {table.rate_hz} Hz mono, {table.speech_seconds:.1f} s of speech, distances in dB, ",
+            end="",
+        )
+        print(f"on the right with {LOSS_SHARE:.0%} of the packets lost")
+        print(
+            f"  {'application':<20}{'complexity':>10}{'kbps':>6}{'us/frame':>10}{'bytes':>7}{'ms':>5}{bands} |{bands}"
+        )
+        for candidate in table.candidates:
+            print(_line(candidate))
+
+
+def _line(candidate: Candidate) -> str:
+    result = candidate.measurement
+    distances = " |".join(
+        "".join(f"{distance:7.2f}" for distance in bands_db)
+        for bands_db in (result.distances_db, result.lossy_distances_db)
+    )
+    return (
+        f"{'>' if candidate.is_chosen else ' '} {candidate.application:<20}{candidate.complexity:>10}"
+        f"{candidate.bitrate_bps // 1000:>6}{result.frame_microseconds:>10.1f}{result.packet_bytes:>7.0f}"
+        f"{result.lookahead_milliseconds:>5.1f}{distances}"
+    )
 
 
 if __name__ == "__main__":
-    main()
+    print_opus_settings(measure_opus_settings())

@@ -176,5 +176,5 @@ async def test_damaged_audio_and_other_kinds_are_passed_over(nursery: trio.Nurse
 
 
 async def test_an_address_that_cannot_be_served_on_is_named() -> None:
-    with pytest.raises(RequestError, match="192.0.2.1"):
+    with pytest.raises(RequestError, match=r"192\.0\.2\.1"):
         await listen_loopback("192.0.2.1", 0)
