@@ -67,7 +67,8 @@ def interop_python(version: SphnVersion) -> Path:
     wanted = "\n".join(REQUIREMENTS[version])
     home.parent.mkdir(exist_ok=True)
     with filelock.FileLock(f"{home}.lock", timeout=INSTALL_SECONDS):
-        if not (marker.is_file() and marker.read_text() == wanted):
+        # The interpreter is a link to one outside, which an upgrade may have removed.
+        if not (python.exists() and marker.is_file() and marker.read_text() == wanted):
             shutil.rmtree(home, ignore_errors=True)
             _run_installer([sys.executable, "-m", "venv", str(home)])
             _run_installer([str(python), "-m", "pip", "install", "--quiet", *REQUIREMENTS[version]])

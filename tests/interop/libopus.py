@@ -6,6 +6,7 @@ It is neither sphn's (which has a copy of its own) nor plexbridge's bindings, so
 import ctypes
 import ctypes.util
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,12 @@ from numpy.typing import NDArray
 VOIP, AUDIO, RESTRICTED_LOWDELAY = 2048, 2049, 2051
 """Values of libopus's OPUS_APPLICATION_*."""
 
-_MOST_PACKET_BYTES = 1_275 * 3
-_LONGEST_PACKET_SECONDS = 0.12
+MOST_PACKET_BYTES = 1_275 * 3
+LONGEST_PACKET_SECONDS = 0.12
 
 
-def _load() -> ctypes.CDLL:
+@cache
+def _library() -> ctypes.CDLL:
     name = ctypes.util.find_library("opus")
     if name is None:
         raise OSError("the interoperability tests need the system library libopus")
@@ -25,9 +27,6 @@ def _load() -> ctypes.CDLL:
     for function in (library.opus_encoder_create, library.opus_decoder_create):
         function.restype = ctypes.c_void_p
     return library
-
-
-_LIBRARY = _load()
 
 
 def encode(
@@ -39,44 +38,44 @@ def encode(
     application: int = VOIP,
 ) -> list[bytes]:
     """Encode interleaved float PCM into packets of `packet_samples` per channel; a remainder is left out."""
-    failure = ctypes.c_int()
-    encoder = ctypes.c_void_p(_LIBRARY.opus_encoder_create(rate_hz, channels, application, ctypes.byref(failure)))
+    library, failure = _library(), ctypes.c_int()
+    encoder = ctypes.c_void_p(library.opus_encoder_create(rate_hz, channels, application, ctypes.byref(failure)))
     if failure.value:
         raise ValueError(f"opus_encoder_create: {failure.value}")
     packets = []
-    buffer = (ctypes.c_ubyte * _MOST_PACKET_BYTES)()
+    buffer = (ctypes.c_ubyte * MOST_PACKET_BYTES)()
     step = packet_samples * channels
     try:
         for start in range(0, len(pcm) - step + 1, step):
             frame = np.ascontiguousarray(pcm[start : start + step], np.float32)
-            size = _LIBRARY.opus_encode_float(
-                encoder, frame.ctypes.data_as(ctypes.c_void_p), packet_samples, buffer, _MOST_PACKET_BYTES
+            size = library.opus_encode_float(
+                encoder, frame.ctypes.data_as(ctypes.c_void_p), packet_samples, buffer, MOST_PACKET_BYTES
             )
             if size < 0:
                 raise ValueError(f"opus_encode_float: {size}")
             packets.append(bytes(buffer[:size]))
     finally:
-        _LIBRARY.opus_encoder_destroy(encoder)
+        library.opus_encoder_destroy(encoder)
     return packets
 
 
 def decode(packets: Sequence[bytes], *, rate_hz: int = 24_000) -> NDArray[np.float32]:
     """Decode packets of one stream to mono float PCM."""
-    failure = ctypes.c_int()
-    decoder = ctypes.c_void_p(_LIBRARY.opus_decoder_create(rate_hz, 1, ctypes.byref(failure)))
+    library, failure = _library(), ctypes.c_int()
+    decoder = ctypes.c_void_p(library.opus_decoder_create(rate_hz, 1, ctypes.byref(failure)))
     if failure.value:
         raise ValueError(f"opus_decoder_create: {failure.value}")
-    limit_samples = int(rate_hz * _LONGEST_PACKET_SECONDS)
+    limit_samples = int(rate_hz * LONGEST_PACKET_SECONDS)
     buffer = np.zeros(limit_samples, np.float32)
     decoded = []
     try:
         for packet in packets:
-            count = _LIBRARY.opus_decode_float(
+            count = library.opus_decode_float(
                 decoder, packet, len(packet), buffer.ctypes.data_as(ctypes.c_void_p), limit_samples, 0
             )
             if count < 0:
                 raise ValueError(f"opus_decode_float: {count}")
             decoded.append(buffer[:count].copy())
     finally:
-        _LIBRARY.opus_decoder_destroy(decoder)
+        library.opus_decoder_destroy(decoder)
     return np.concatenate(decoded) if decoded else np.zeros(0, np.float32)

@@ -2,8 +2,8 @@
 
 It behaves as the servers in the field do, down to their faults, with an echo in place of the model. Run it with
 `python -m tests.interop.server FLAGS` in an environment that holds sphn, aiohttp and numpy (see `environment.py`).
-It prints `SIDE http://...`, the address of the side door (see `observer.py`), then `READY ws://...`, and ends within
-two seconds of a SIGTERM, sessions or not.
+It prints `SIDE http://...`, the address of the side door (see `observer.py`), then `READY ws://...`. Unlike the real
+server it listens on 127.0.0.1 unless told otherwise, and ends within two seconds of a SIGTERM, sessions or not.
 
 Of a connection, in this order: the upgrade is accepted; the query is read, and any fault in it drops the connection;
 the prompts are stored on the one shared model; the connection waits for the one lock, reading nothing; its session

@@ -30,6 +30,9 @@ LIMIT_SECONDS = 30
 WATCH_SECONDS = 0.7
 MIB = 1024 * 1024
 
+RESET = -1
+"""Stands for an end by an RST, which is a kind of being dropped."""
+
 QUERIES: dict[SphnVersion, dict[str, str]] = {"0.1.12": PERSONA, "0.2.1": {}}
 
 
@@ -37,7 +40,8 @@ async def opening(*flags: str, sphn: SphnVersion = "0.1.12") -> tuple[list[Frame
     """Return what a client that says nothing gets, and how it ends."""
     with run_model_server(*flags, sphn=sphn) as server, trio.fail_after(LIMIT_SECONDS):
         async with open_wire(server.url, QUERIES[sphn]) as wire:
-            return await frames_within(wire, 1.5)
+            frames, code = await frames_within(wire, 1.5)
+            return frames, RESET if wire.was_reset else code
 
 
 async def conversation_with(*flags: str, speed: float = 8.0, sphn: SphnVersion = "0.1.12") -> Conversation:
@@ -98,7 +102,7 @@ async def test_never_handshake_stays_in_the_prompt_and_answers_pings(sphn: SphnV
     [
         (["--close-before-handshake"], 1000),
         (["--close-before-handshake", "4003"], 4003),
-        (["--close-before-handshake", "1006"], DROPPED),
+        (["--close-before-handshake", "1006"], RESET),
     ],
     ids=["default", "own code", "reset"],
 )
@@ -269,6 +273,13 @@ async def test_die_after_resets_the_connection_in_the_middle(sphn: SphnVersion) 
 
     assert 3 <= len(faulty.audio) <= 12
     assert faulty.close_code == DROPPED
+
+
+async def test_die_after_is_an_rst_even_for_a_client_that_says_nothing() -> None:
+    frames, code = await opening("--die-after", "0.3")
+
+    assert frames[0].payload == HANDSHAKE
+    assert code == RESET
 
 
 @pytest.mark.parametrize("sphn", ["0.1.12", "0.2.1"])

@@ -1,6 +1,7 @@
 """The query, row by row: the upgrade is always accepted, and what is wrong with it drops the connection afterwards.
 
-Measured difference to the written facts: the limit of 8190 bytes is that of the request target (path and query), not
+Unlike the real server, which listens on all interfaces, this one listens where its `--host` says. Measured difference
+to the written facts: the limit of 8190 bytes is that of the request target (path and query), not
 of the whole request line.
 """
 

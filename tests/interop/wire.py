@@ -44,6 +44,8 @@ class Wire:
         self._buffer = bytearray()
         self.status = 0
         self.headers: dict[str, str] = {}
+        self.was_reset = False
+        """Whether the server ended the connection with an RST that was met while receiving."""
         self.close_reason = b""
         """What came with the close code, once there was one."""
 
@@ -126,6 +128,7 @@ class Wire:
         try:
             data = await self._stream.receive_some(CHUNK_BYTES)
         except trio.BrokenResourceError:
+            self.was_reset = True
             data = b""
         if not data:
             raise trio.EndOfChannel
