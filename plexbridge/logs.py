@@ -62,7 +62,7 @@ def configure(
     """
     ours = _LEVELS[level]
     libraries = max(ours, logging.WARNING) if ours > logging.DEBUG else logging.INFO
-    handler = _Handler(stream or sys.stderr) if file is None else _open_file(file)
+    handler = _open_file(file) if file is not None else _StderrHandler() if stream is None else _Handler(stream)
     handler.setFormatter(_TextFormatter() if format == "text" else _JsonFormatter())
     handler.addFilter(_Admission(libraries))
     root = logging.getLogger()
@@ -169,6 +169,14 @@ class _Handler(logging.StreamHandler[TextIO]):
 
     def handleError(self, record: logging.LogRecord) -> None:  # logging calls it by this name
         self.lost_records += 1
+
+
+class _StderrHandler(_Handler):
+    """Writes lines to what is stderr at that moment: a live display puts itself in its place, and prints above it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
 
 
 class _FileHandler(WatchedFileHandler, _Handler):

@@ -75,7 +75,7 @@ class LoopbackServer:
                 await self._serve_request(request)
                 nursery.cancel_scope.cancel(reason="the connection has been served")
         except* trio_websocket.ConnectionClosed:
-            logger.info("a caller of the loopback model has left")
+            logger.debug("a caller of the loopback model has left")
         except* Exception as group:
             # trio-websocket's reader lets errors of several libraries escape, and one client that breaks the
             # WebSocket's rules must not end the server.
