@@ -132,6 +132,14 @@ def test_the_summary_tells_of_gaps_damage_and_the_round_trip_where_there_were_an
     assert named["round trip to the model"] == "12.3 ms"
 
 
+def test_the_summary_tells_the_common_delay_from_the_worst() -> None:
+    ledger = Ledger()
+    for number in range(100):
+        ledger.sent(480, waited_seconds=0.1 if number >= 98 else 0.002, now_seconds=0.02 * number)
+
+    assert rows(summary(ledger))["on the way up"] == "2 / 100 ms"
+
+
 def test_the_summary_of_a_call_in_which_nothing_came() -> None:
     named = rows(summary(Ledger()))
 

@@ -144,7 +144,7 @@ class Playout:
         if lost_packets:
             self._count(lost_packets=lost_packets)
             self._conceal_packets(lost_packets, bridged_samples=self._bridged_samples)
-            self._bridged_samples = max(0, self._bridged_samples - accounted_samples)
+            self._bridged_samples = 0
         try:
             samples = self._decoder.decode(packet)
         except PacketError:

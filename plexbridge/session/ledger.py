@@ -148,7 +148,6 @@ class Ledger:
         """Say whether the frame at hand must not be sent, because the model is behind; if so, count it."""
         limit_seconds = SILENCE_WITHHELD_ABOVE_SECONDS if is_silent else SPEECH_WITHHELD_ABOVE_SECONDS
         if self.owed_seconds <= limit_seconds:
-            self._received_before_probe_samples = None
             return False
         if self._is_probe(now_seconds):
             return False

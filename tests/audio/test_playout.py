@@ -221,6 +221,18 @@ def test_the_target_grows_to_its_maximum_and_shrinks_by_a_frame_after_every_30_c
     assert heard.end.depth_samples <= (20 + PACKET_MS) * PER_MS
 
 
+def test_the_clean_time_is_counted_from_the_last_underrun() -> None:
+    packets = [speech_packets()[0]] * 700
+
+    with open_playout() as playout:
+        heard = listen(playout, late(evenly(packets), {250: 60}), ticks=2600)
+
+    underrun = next(tick for tick, books in enumerate(heard.books) if books.underruns)
+    assert heard.books[underrun].target_samples == 40 * PER_MS
+    assert heard.books[underrun + 1498].target_samples == 40 * PER_MS
+    assert heard.books[underrun + 1499].target_samples == 20 * PER_MS
+
+
 @pytest.mark.parametrize(("minimum_seconds", "samples"), [(0.0, 0), (0.02, 960), (0.026, 1440), (0.1, 4800)])
 def test_the_target_starts_at_the_minimum_to_the_nearest_10_ms(minimum_seconds: float, samples: int) -> None:
     with open_playout(minimum_seconds=minimum_seconds) as playout:
@@ -245,10 +257,12 @@ def test_depth_is_given_back_in_silence_and_speech_is_untouched() -> None:
         np.testing.assert_array_equal(heard.samples[start + lag : end + lag], clean[start:end])
 
 
-def test_in_short_pauses_depth_is_given_back_by_single_frames_and_no_word_is_cut() -> None:
+# Words that begin right behind a frame's start must not be reached by the fade behind a cut either.
+@pytest.mark.parametrize("offset_samples", [0, 106])
+def test_in_short_pauses_depth_is_given_back_by_single_frames_and_no_word_is_cut(offset_samples: int) -> None:
     words = np.tile(babble()[: 60 * 1440], 2).reshape(-1, 2880)
     words[:, 1440:] = 0  # 60 ms of speech, 60 ms of pause: less than the surplus and its fade
-    packets = encode(words.ravel())
+    packets = encode(words.ravel()[offset_samples:])
     clean = decode(packets)
 
     with open_playout() as playout:
@@ -257,7 +271,7 @@ def test_in_short_pauses_depth_is_given_back_by_single_frames_and_no_word_is_cut
     lags = [lag_ms * PER_MS for lag_ms in (20, 0, -20, -40)]
     found = [
         [np.array_equal(heard.samples[start + lag :][:2880], clean[start : start + 2880]) for lag in lags]
-        for start in range(5760 + SPHN_LAG_SAMPLES, 30 * 5760, 5760)
+        for start in range(5760 + SPHN_LAG_SAMPLES - 2 * offset_samples, 30 * 5760, 5760)
     ]
     assert heard.end.shed_silence_samples == lags[0] - lags[-1]
     assert shed_samples(heard.end) == heard.end.shed_silence_samples
@@ -537,6 +551,45 @@ def test_an_endless_run_of_damaged_packets_ends_in_silence() -> None:
     assert not heard.samples[-50 * 960 :].any()
 
 
+def test_losses_that_do_not_follow_each_other_are_all_concealed() -> None:
+    packets = [b"" if number % 2 else packet for number, packet in enumerate(babble_packets()[:40])]
+
+    with open_playout() as playout:
+        heard = listen(playout, evenly(packets), ticks=4 * 40)
+
+    assert heard.end.concealed_samples == 20 * PACKET_MS * PER_MS
+    assert set(heard.waits_ms) == {20}
+
+
+def test_a_gap_is_bridged_once_and_counts_for_no_later_loss() -> None:
+    packets = babble_packets()
+    arrivals = late(evenly(packets), {5: 60})
+    arrivals[20:22] = [Arrival(arrivals[21].at_ms, packets[21], lost_packets=1)]
+
+    with open_playout(minimum_seconds=0.04) as playout:
+        heard = listen(playout, arrivals, ticks=4 * 40)
+
+    # The late packet left a gap of 20 ms, and so much more depth; the lost one is concealed for all of its 80 ms.
+    assert heard.end.concealed_samples == (20 + PACKET_MS) * PER_MS
+    assert set(heard.waits_ms[6:]) == {60}
+
+
+def test_what_a_gap_has_bridged_counts_for_one_of_two_losses_in_it() -> None:
+    packets = babble_packets()
+    arrivals = evenly(packets)
+    # Two lost and one damaged: 240 ms are missing, of which 40 are bridged before anything comes.
+    arrivals[20:24] = [
+        Arrival(arrivals[22].at_ms, b"", lost_packets=1),
+        Arrival(arrivals[22].at_ms, packets[23], lost_packets=1),
+    ]
+
+    with open_playout(minimum_seconds=0.12) as playout:
+        heard = listen(playout, arrivals, ticks=4 * 40)
+
+    assert heard.end.concealed_samples == 3 * PACKET_MS * PER_MS
+    assert set(heard.waits_ms[:20] + heard.waits_ms[21:]) == {120}
+
+
 def test_damage_before_any_audio_is_only_counted() -> None:
     with open_playout() as playout:
         returned = [playout.push(b"", arrived_seconds=0.0, lost_packets=4) for _ in range(5)]
@@ -607,6 +660,20 @@ def test_a_frame_carries_the_arrival_of_the_first_sample_of_the_model_in_it() ->
         *[0.085] * 4,
         *[0.17] * 4,
         *[None] * 5,
+    ]
+
+
+def test_a_frame_of_several_packets_carries_the_arrival_of_the_first() -> None:
+    packets = encode(babble()[:960], packet_ms=10)
+
+    with open_playout(minimum_seconds=0) as playout:
+        for number, packet in enumerate(packets):
+            playout.push(packet, arrived_seconds=float(number))
+        frames = [playout.pop(), playout.pop()]
+
+    assert [(frame.arrived_seconds, frame.message_arrivals) for frame in frames] == [
+        (0.0, (0.0, 1.0)),
+        (2.0, (2.0, 3.0)),
     ]
 
 

@@ -132,14 +132,20 @@ def test_turns_stops_in_the_frame_in_which_it_is_interrupted_and_begins_again_fr
     )
 
 
-@pytest.mark.parametrize("dbfs", [-120, -60, SPEECH_DBFS - 1])
+@pytest.mark.parametrize("dbfs", [-120, -60, -50])
 def test_turns_says_nothing_to_silence_or_to_noise_below_speech(dbfs: float) -> None:
-    heard = [noise(dbfs, seed=number) for number in range(100)]
+    heard = [*(noise(dbfs, seed=number) for number in range(50)), *[QUIET] * 50]
 
     answers = converse(Turns(), heard)
 
     assert spoken(answers) == []
     assert words(answers) == ""
+
+
+def test_turns_hears_a_soft_voice() -> None:
+    answers = converse(Turns(), [noise(-40), *[QUIET] * 10])
+
+    assert spoken(answers)[0] == 5
 
 
 def test_turns_does_not_answer_a_pause_within_speech() -> None:

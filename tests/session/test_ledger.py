@@ -379,12 +379,15 @@ def test_a_percentile_of_nothing_is_none_and_extremes_are_kept_in_bounds() -> No
     distribution = Distribution()
     assert distribution.percentile_seconds(50) is None
 
+    distribution.add(0.0126)
+    assert distribution.percentile_seconds(0) == 0.013
+
     distribution.add(-5.0)
-    assert distribution.percentile_seconds(99) == 0.0
+    assert distribution.percentile_seconds(50) == 0.0
 
     distribution.add(3600.0)
     assert distribution.percentile_seconds(99) == 10.0
-    assert distribution.count == 2
+    assert distribution.count == 3
 
 
 # Whole conversations
