@@ -22,6 +22,7 @@ from plexbridge.config import Config, ModelConfig, load
 from plexbridge.errors import ConfigError, PlexbridgeError, RequestError
 from plexbridge.model.answers import Echo, Turns
 from plexbridge.model.loopback import LoopbackServer, listen_loopback, serve_loopback
+from plexbridge.run import run_service
 from plexbridge.service import open_backend, probe_model
 
 _CONFIG = click.option(
@@ -94,17 +95,7 @@ def run(config_path: Path | None) -> None:
     """Run the service until Ctrl-C or SIGTERM."""
     config = _load(config_path)
 
-    async def serve() -> None:
-        async with open_backend(config.model[0]) as backend:
-            click.echo(
-                "Discord: off. This version has no Discord front yet; to talk to the model use: "
-                "plexbridge call IN.wav OUT.wav",
-                err=True,
-            )
-            print(f"plexbridge is ready; model {backend.model.name} at {backend.url}", flush=True)
-            await trio.sleep_forever()
-
-    _run(serve, code_of_signal=_STOPPED)
+    _run(partial(run_service, config), code_of_signal=_STOPPED)
 
 
 @cli.command("check")

@@ -11,8 +11,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 
+from plexbridge.audio.opus import MODEL_UPLINK
 from plexbridge.config_faults import Origins, Shown, effective_lines, nearest
 from plexbridge.config_source import read
 from plexbridge.errors import ConfigError, RequestError
@@ -198,7 +208,7 @@ class AudioConfig(_Table):
 
     playout_min_ms: int = _whole(20, 20, 1_000)
     playout_max_ms: int = _whole(120, 20, 1_000)
-    bitrate: int = _whole(64_000, 16_000, 128_000)
+    bitrate: int = _whole(MODEL_UPLINK.bitrate_bps, 16_000, 128_000)
 
     @field_validator("playout_max_ms")
     @classmethod
@@ -207,6 +217,66 @@ class AudioConfig(_Table):
         if playout_max_ms < low:
             raise ValueError(f"at least playout_min_ms, which is {low}")
         return playout_max_ms
+
+
+MAX_ID = 2**63 - 1
+"""Discord's ids are positive and of 64 bits, and have not used the highest one."""
+
+
+def _id_list(value: object) -> tuple[int, ...]:
+    """Return a list of ids as the frozen schema has it; text, as from the environment, has commas between them."""
+    if isinstance(value, str):
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+        value = [int(part) if part.isdecimal() and len(part) < 20 else part for part in parts]
+    ids = list(value) if isinstance(value, list | tuple) else [value]
+    if not all(type(each) is int and 0 < each <= MAX_ID for each in ids):
+        raise ValueError("a list of ids, such as [123456789012345678]")
+    return tuple(each for each in ids if isinstance(each, int))
+
+
+_Ids = Annotated[tuple[int, ...], BeforeValidator(_id_list)]
+
+
+class DiscordConfig(_Table):
+    """The Discord front, which is on when there is a token; empty lists of servers and channels mean all of them."""
+
+    token: SecretStr | None = Field(default=None, description="the bot's token, without blanks")
+    auto_join: bool = Field(default=True, description="true or false")
+    guilds: _Ids = ()
+    channels: _Ids = ()
+    text_channel: int | None = Field(default=None, ge=1, le=MAX_ID, description="the id of a channel")
+    proxy: Annotated[str, Shown(mask_url)] | None = Field(
+        default=None, repr=False, description="the address of an HTTP proxy, such as http://localhost:3128"
+    )
+    api_base: str = Field(default="https://discord.com/api/v10", description="an address that ends with /api/v10")
+    gateway: str = Field(default="wss://gateway.discord.gg/", description="an address that begins with wss:// or ws://")
+    ca_file: Path | None = _path("a file with certificates (PEM)")
+
+    @field_validator("token")
+    @classmethod
+    def _check_token(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None:
+            text = token.get_secret_value()
+            if not text or not text.isascii() or not text.isprintable() or " " in text:
+                raise ValueError(cls.model_fields["token"].description)
+        return token
+
+    @field_validator("proxy", "api_base", "gateway")
+    @classmethod
+    def _check_address(cls, address: str | None, info: ValidationInfo) -> str | None:
+        schemes = ("ws://", "wss://") if info.field_name == "gateway" else ("http://", "https://")
+        ending = "/api/v10" if info.field_name == "api_base" else ""
+        if address is None or (address.startswith(schemes) and address.endswith(ending) and _has_host(address)):
+            return address
+        raise ValueError(cls.model_fields[str(info.field_name)].description)
+
+
+def _has_host(address: str) -> bool:
+    """Whether an address can be parsed, and names a host."""
+    try:
+        return bool(urlsplit(address).hostname) and urlsplit(address).port != 0
+    except ValueError:
+        return False
 
 
 class LogConfig(_Table):
@@ -227,6 +297,7 @@ class Config(_Table):
     model: tuple[ModelConfig, ...] = (EMBEDDED,)
     persona: PersonaConfig = PersonaConfig()
     audio: AudioConfig = AudioConfig()
+    discord: DiscordConfig = DiscordConfig()
     log: LogConfig = LogConfig()
     _path: Path | None = PrivateAttr(default=None)
     _origins: Origins = PrivateAttr(default_factory=dict)
@@ -249,10 +320,11 @@ class Config(_Table):
         return by_name[name]
 
     def private_texts(self) -> tuple[str, ...]:
-        """Return what must stand in no log: the prompt, and the values in the queries of the models' addresses."""
+        """Return what must stand in no log: the prompt, the token, and the values in the queries of the addresses."""
         queries = (urlsplit(model.url).query for model in self.model)
         values = (value for query in queries for _, value in parse_qsl(query))
-        return (self.persona.prompt, *values)
+        token = () if self.discord.token is None else (self.discord.token.get_secret_value(),)
+        return (self.persona.prompt, *token, *values)
 
     def effective(self) -> tuple[str, ...]:
         """Return the configuration as TOML without secrets, one line per key, with where each value came from."""

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast, get_args, get_origin
+from typing import Annotated, Any, cast, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -111,22 +111,25 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def shown(value: object, field: FieldInfo | None = None, *, limit_chars: int | None = None) -> str:
-    """Return the value as TOML would write it, on one line, private values masked; a table or list only by kind."""
+    """Return the value as TOML would write it, on one line, private values masked; a table or list only by kind,
+    unless it holds nothing but whole numbers."""
     if value is None:
         return "nothing"
     if isinstance(value, SecretStr) or (field is not None and _is_secret(field)):
         return '"***"'
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, tuple) and all(type(item) is int and abs(item) < MAX_SHOWN_NUMBER for item in value):
+        items = ", ".join(map(str, value))
+        return f"[{items if limit_chars is None or len(items) <= limit_chars else items[:limit_chars] + '…'}]"
     if isinstance(value, dict | list | tuple):
         return "a table" if isinstance(value, dict) else "a list"
     if isinstance(value, int | float):
         # Python refuses to print a number of thousands of digits, which TOML can hold in hexadecimal.
         return repr(value) if abs(value) < MAX_SHOWN_NUMBER or value != value else "a huge number"
     text = str(value)
-    for mark in field.metadata if field is not None else ():
-        if isinstance(mark, Shown):
-            text = mark.mask(text)
+    for mark in _marks(field) if field is not None else ():
+        text = mark.mask(text)
     if limit_chars is not None and len(text) > limit_chars:
         text = text[:limit_chars] + "…"
     return quoted(text)
@@ -178,6 +181,12 @@ def _field(schema: type[BaseModel], location: Location) -> FieldInfo | None:
 def _is_secret(field: FieldInfo) -> bool:
     """Whether the key holds a secret (`SecretStr`, or that or nothing)."""
     return SecretStr in (field.annotation, *get_args(field.annotation))
+
+
+def _marks(field: FieldInfo) -> list[Shown]:
+    """Return the key's marks; pydantic leaves those of `Annotated[str, Shown(...)] | None` inside the type."""
+    inner = (get_args(kind)[1:] for kind in get_args(field.annotation) if get_origin(kind) is Annotated)
+    return [mark for marks in (field.metadata, *inner) for mark in marks if isinstance(mark, Shown)]
 
 
 def _value(document: object, location: Location) -> object:

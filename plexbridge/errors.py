@@ -28,6 +28,14 @@ class LibraryMissing(PlexbridgeError):
     user_message = "A system library that plexbridge needs is not installed."
 
 
+class LibraryUnfit(PlexbridgeError):
+    """A Python library is missing, of the wrong version, or another one has taken its name."""
+
+    def __init__(self, user_message: str) -> None:
+        super().__init__(user_message)
+        self.user_message = user_message
+
+
 class RequestError(PlexbridgeError):
     """The user asked for something that can't be done: an unknown voice, a file that is not a WAV."""
 

@@ -85,7 +85,7 @@ async def hold_conversation(
     """
     logs.session_id.set(secrets.token_hex(3))
     model = backend.model
-    failures = _Failures()
+    failures = Failures()
     with failures.collect():
         async with _reserve(backend, persona, people.tell) as link:
             logger.info("talking to model %s", model.name)
@@ -99,7 +99,7 @@ async def hold_conversation(
 
 async def probe_model(backend: Backend, *, persona: PersonaConfig) -> float | PlexbridgeError:
     """Connect, wait for the handshake and hang up; return the seconds that it took, or what failed."""
-    failures = _Failures()
+    failures = Failures()
     with failures.collect():
         async with _reserve(backend, persona, lambda state: None) as link:
             seconds = link.handshake_seconds
@@ -117,10 +117,11 @@ async def _reserve(backend: Backend, persona: PersonaConfig, watch: Callable[[St
             yield link
 
 
-class _Failures:
+class Failures:
     """What failed, alone or in groups, reduced to the one error to report."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "a conversation") -> None:
+        self._what = what
         self._leaves: list[Exception] = []
 
     @contextmanager
@@ -135,13 +136,13 @@ class _Failures:
         """Return what to report: our own bugs, which are logged here, then the link, then the rest."""
         bugs = [error for error in self._leaves if not isinstance(error, PlexbridgeError)]
         for bug in bugs:
-            logger.error("a conversation failed through a fault in plexbridge", exc_info=bug)
+            logger.error("%s failed through a fault in plexbridge", self._what, exc_info=bug)
         if bugs:
             return PlexbridgeError(type(bugs[0]).__name__)
         known = [error for error in self._leaves if isinstance(error, PlexbridgeError)]
         known.sort(key=lambda error: not isinstance(error, LinkError))
         for error in known[:1]:
-            logger.warning("a conversation failed: %s: %s", type(error).__name__, error)
+            logger.warning("%s failed: %s: %s", self._what, type(error).__name__, error)
             return error
         return None
 

@@ -74,6 +74,7 @@ async def test_the_defaults_are_all_well_and_each_thing_has_its_line() -> None:
     assert "libsndfile 1." in line(report, "soundfile")
     assert "libsoxr 0." in line(report, "soxr")
     assert line(report, "log.file") == "ok    log.file: standard error"
+    assert line(report, "persona.voice") == "ok    persona.voice: NATF0, which comes with PersonaPlex"
     assert line(report, "model loopback answers") == "ok    model loopback answers: ready after 1.2 s"
 
 
@@ -132,7 +133,8 @@ async def test_a_missing_library_is_named_with_how_to_get_it(error: Exception, t
 
 
 @pytest.mark.parametrize(
-    ("name", "verdict"), [("new.log", "ok"), ("old.log", "ok"), ("none/a.log", "FAIL"), ("folder", "FAIL")]
+    ("name", "verdict"),
+    [("new.log", "ok"), ("old.log", "ok"), ("none/a.log", "FAIL"), ("old.log/a.log", "FAIL"), ("folder", "FAIL")],
 )
 async def test_the_log_file_is_tried_without_being_made(name: str, verdict: str, tmp_path: Path) -> None:
     (tmp_path / "old.log").write_text("old")

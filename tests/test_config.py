@@ -45,7 +45,7 @@ def test_without_a_file_and_environment_everything_has_its_default_and_the_model
     assert config == Config()
     assert [(model.name, model.dialect, model.url) for model in config.model] == [("loopback", "loopback", "")]
     assert (config.persona.voice, config.persona.prompt) == ("NATF0", DEFAULT_PROMPT)
-    assert (config.audio.playout_min_ms, config.audio.playout_max_ms, config.audio.bitrate) == (20, 120, 64_000)
+    assert (config.audio.playout_min_ms, config.audio.playout_max_ms, config.audio.bitrate) == (20, 120, 96_000)
     assert (config.log.level, config.log.format, config.log.file) == ("info", "text", None)
 
 
@@ -65,6 +65,50 @@ def test_every_key_of_a_model_is_taken_from_the_file() -> None:
     assert (model.name, model.dialect, model.url) == ("big one", "moshi", "wss://gpu:8998/api/chat")
     assert (model.ca_file, model.sessions) == (Path("/ca.pem"), 2)
     assert (model.handshake_seconds, model.limit_seconds) == (5.0, 300.5)
+
+
+@pytest.mark.parametrize("seconds", ["0.1", "1", "86400"])
+def test_a_time_span_may_be_a_fraction_of_a_second_or_a_day(seconds: str) -> None:
+    (model,) = load_text(f"[[model]]\n{GPU}limit_seconds = {seconds}\nhandshake_seconds = {seconds}\n").model
+
+    assert model.limit_seconds == model.handshake_seconds == float(seconds)
+
+
+def test_discord_is_off_without_a_token_and_its_lists_come_from_the_file_or_with_commas_from_the_environment() -> None:
+    from_file = load_text("[discord]\nguilds = [1, 22]\nchannels = []\ntext_channel = 7\nauto_join = false\n").discord
+    from_environment = load(
+        None, {"PLEXBRIDGE_DISCORD_TOKEN": "secret-token", "PLEXBRIDGE_DISCORD_CHANNELS": "123456789012345678, 2"}
+    )
+
+    assert Config().discord.token is None
+    assert (from_file.guilds, from_file.channels, from_file.text_channel) == ((1, 22), (), 7)
+    assert (from_file.auto_join, Config().discord.auto_join) == (False, True)
+    assert from_environment.discord.channels == (123456789012345678, 2)
+    assert from_environment.discord.token is not None
+    assert from_environment.discord.token.get_secret_value() == "secret-token"
+    assert "secret-token" in from_environment.private_texts()
+    assert "secret-token" not in repr(from_environment) + "\n".join(from_environment.effective())
+    assert any(line.startswith("channels = [123456789012345678, 2]") for line in from_environment.effective())
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ('guilds = ["x"]', "discord.guilds: found a list, expected a list of ids, such as [123456789012345678]"),
+        ("channels = [0]", "discord.channels: found a list, expected a list of ids, such as [123456789012345678]"),
+        ("guilds = true", "discord.guilds: found true, expected a list of ids, such as [123456789012345678]"),
+        ("text_channel = 0", "discord.text_channel: found 0, expected the id of a channel"),
+        ('token = "two words"', 'discord.token: found "***", expected the bot\'s token, without blanks'),
+        ('api_base = "https://x/api/v9"', 'discord.api_base: found "https://x/api/v9", expected an address that ends'),
+        ('gateway = "https://x/"', 'discord.gateway: found "https://x/", expected an address that begins with wss://'),
+        ('proxy = "nowhere"', 'discord.proxy: found "nowhere", expected the address of an HTTP proxy, such as'),
+        ('proxy = "http://a:b@"', 'discord.proxy: found "http://***@", expected the address of an HTTP proxy, such as'),
+    ],
+)
+def test_what_discord_can_not_use_is_named(line: str, fault: str) -> None:
+    (found,) = faults_of(f"[discord]\n{line}\n")
+
+    assert found.startswith(fault)
 
 
 def test_an_empty_list_of_models_means_the_embedded_loopback() -> None:
@@ -161,6 +205,10 @@ def test_a_value_that_can_not_be_used_is_named_with_what_was_expected(text: str,
         (
             GPU + "handshake_seconds = 0",
             "handshake_seconds: found 0, expected a number of seconds above 0, at most 86400 (one day)",
+        ),
+        (
+            GPU + "limit_seconds = 86401",
+            "limit_seconds: found 86401, expected a number of seconds above 0, at most 86400 (one day)",
         ),
         (
             GPU + "limit_seconds = nan",
@@ -300,12 +348,13 @@ def test_a_prompt_that_no_request_can_hold_is_a_fault_and_is_not_shown() -> None
             "[log]\nbitrate = 1",
             "log.bitrate: found an unknown key, expected level, format, file; nearest: audio.bitrate",
         ),
+        ("[log]\nqq = 1", "log.qq: found an unknown key, expected level, format, file; nearest: log.level"),
         ('voice = "x"', "voice: found an unknown key, expected keys in sections only; nearest: persona.voice"),
         (
             "[modle]\nurl = 1",
-            "modle: found an unknown section, expected model, persona, audio, log; nearest: model",
+            "modle: found an unknown section, expected model, persona, audio, discord, log; nearest: model",
         ),
-        ("[[logs]]", "logs: found an unknown section, expected model, persona, audio, log; nearest: log"),
+        ("[[logs]]", "logs: found an unknown section, expected model, persona, audio, discord, log; nearest: log"),
     ],
 )
 def test_an_unknown_key_is_named_with_the_nearest_known_one(text: str, fault: str) -> None:

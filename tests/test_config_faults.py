@@ -12,10 +12,11 @@ from plexbridge.config_faults import MAX_SHOWN_CHARS, Shown, key_path, nearest, 
 class Table(BaseModel):
     plain: str = Field(default="")
     masked: Annotated[str, Shown(lambda text: text[:1] + "***")] = Field(default="")
+    optional: Annotated[str, Shown(lambda text: text[:1] + "***")] | None = None
     secret: SecretStr | None = None
 
 
-PLAIN, MASKED, SECRET = (Table.model_fields[name] for name in ("plain", "masked", "secret"))
+PLAIN, MASKED, OPTIONAL, SECRET = (Table.model_fields[name] for name in ("plain", "masked", "optional", "secret"))
 
 
 @pytest.mark.parametrize(
@@ -63,6 +64,7 @@ def test_a_long_value_is_cut_only_where_that_is_asked_for() -> None:
 
 def test_private_values_are_masked() -> None:
     assert shown("abc", MASKED) == '"a***"'
+    assert shown("abc", OPTIONAL) == '"a***"'
     assert shown("abc", SECRET) == '"***"'
     assert shown(5, SECRET) == '"***"'
     assert shown(SecretStr("abc")) == '"***"'

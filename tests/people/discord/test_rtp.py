@@ -1,9 +1,10 @@
 """Datagrams to packets: both modes against packets that the cipher libraries made, and everything that is no audio."""
 
 import random
+import tracemalloc
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from plexbridge.errors import LocalProtocolError
@@ -94,6 +95,7 @@ def test_a_packet_cut_off_anywhere_is_refused(mode: str) -> None:
 
 
 @EACH_MODE
+@settings(deadline=None)
 @given(garbage=st.binary(max_size=300))
 @example(garbage=b"")
 @example(garbage=b"\x80\x78" + bytes(30))
@@ -168,11 +170,13 @@ def test_sequence_numbers_are_compared_the_shorter_way_round(sequence: int, earl
     assert sequence_distance(sequence, earlier) == distance
 
 
+@settings(deadline=None)
 @given(start=st.integers(0, 2**32 - 1), distance=st.integers(-(2**31), 2**31 - 1))
 def test_timestamps_are_compared_the_shorter_way_round(start: int, distance: int) -> None:
     assert timestamp_distance((start + distance) % 2**32, start) == distance
 
 
+@settings(deadline=None)
 @given(start=st.integers(0, 65_535), steps=st.lists(st.integers(-WINDOW_PACKETS // 2, 40), max_size=200))
 def test_each_number_in_the_window_is_new_once(start: int, steps: list[int]) -> None:
     window, seen, newest = SequenceWindow(), set[int](), start
@@ -194,6 +198,18 @@ def test_packets_in_any_order_are_new_once_however_often_the_numbers_wrap() -> N
         shuffled.shuffle(some)
         assert all(window.add(number % 2**16) for number in some)
         assert not any(window.add(number % 2**16) for number in some)
+
+
+def test_a_window_stays_as_small_as_it_is() -> None:
+    window = SequenceWindow()
+    tracemalloc.start()
+
+    for number in range(20_000):
+        window.add(number % 2**16)
+    size_bytes = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+
+    assert size_bytes < 1_000
 
 
 def test_a_sender_that_counts_anew_far_behind_is_new_again() -> None:

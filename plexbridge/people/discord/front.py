@@ -1,0 +1,88 @@
+"""The Discord front as one block: Discord's thread, the bot, and the rooms, from log-in to the last goodbye.
+
+The order of the end matters: first every conversation leaves its channel, for which the bot must still be connected;
+then the bot says goodbye; then the thread is joined. So the bot's own tasks are shielded from a cancellation that
+comes from outside, and are cancelled here.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import trio
+
+from plexbridge import logs
+from plexbridge.config import DiscordConfig
+from plexbridge.errors import ConfigError, DiscordLost
+from plexbridge.people.discord.attendance import Attendance
+from plexbridge.people.discord.bot import Bot, close_bot, make_bot
+from plexbridge.people.discord.portal import Portal, open_portal, trio_clock
+from plexbridge.people.discord.rooms import Converse, Rooms
+
+READY_SECONDS = 60.0
+"""For the gateway and all servers, after the log-in."""
+
+
+class Front:
+    """The running front: who the bot is, and its conversations."""
+
+    def __init__(self, bot: Bot, rooms: Rooms) -> None:
+        self.rooms = rooms
+        self._bot = bot
+
+    @property
+    def description(self) -> str:
+        """One line for people."""
+        return f"Discord as {self._bot.description_line}"
+
+
+@asynccontextmanager
+async def open_front(settings: DiscordConfig, converse: Converse, *, sessions: int) -> AsyncIterator[Front]:
+    """Serve voice channels for the length of the block; at most `sessions` conversations at the same time.
+
+    Raises ConfigError without a token, LibraryUnfit, DiscordError; in exception groups, once the thread runs.
+    """
+    if settings.token is None:
+        raise ConfigError(("discord.token: found nothing, expected the bot's token",))
+    token = settings.token.get_secret_value()
+    logs.redact(token, is_lasting=True)
+    attendance = Attendance(
+        auto_join=settings.auto_join,
+        guilds=frozenset(settings.guilds),
+        channels=frozenset(settings.channels),
+        sessions=sessions,
+    )
+    async with open_portal() as portal, _log_in(portal, settings, token) as bot:
+        rooms = Rooms(portal, bot, attendance, converse, text_channel=settings.text_channel)
+        bot.watch(partial(portal.into_trio, rooms.changed))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rooms.run)
+            yield Front(bot, rooms)
+            nursery.cancel_scope.cancel(reason="the front closes")
+
+
+@asynccontextmanager
+async def _log_in(portal: Portal, settings: DiscordConfig, token: str) -> AsyncIterator[Bot]:
+    """Yield the bot, connected and ready; afterwards it is logged out."""
+    bot = await portal.into_discord(make_bot, settings, trio_clock())
+    try:
+        await portal.into_discord(bot.log_in, token)
+        async with trio.open_nursery() as nursery:
+            connection = trio.CancelScope(shield=True)
+            nursery.start_soon(_stay_connected, portal, bot, connection)
+            try:
+                with trio.move_on_after(READY_SECONDS) as patience:
+                    await portal.into_discord(bot.wait_until_ready)
+                if patience.cancelled_caught:
+                    raise DiscordLost(f"the gateway was not ready within {READY_SECONDS:.0f} s")
+                yield bot
+            finally:
+                connection.cancel(reason="the front closes")
+    finally:
+        with trio.CancelScope(shield=True):  # bounded by `close_bot`
+            await portal.into_discord(close_bot, bot)
+
+
+async def _stay_connected(portal: Portal, bot: Bot, connection: trio.CancelScope) -> None:
+    with connection:
+        await portal.into_discord(bot.stay_connected)

@@ -1,0 +1,320 @@
+"""Everything that touches the inside of discord.py 2.7.1; `library.check_library` has made sure that it is this one.
+
+discord.py sends voice but does not receive it. Five things here go beyond its public interface:
+
+* where Discord is: attributes of two classes (`prepare`);
+* the socket's reader: discord.py's own sits up to 30 s on a socket that a reconnect has closed, and may take the answer
+  of IP discovery away before anybody listens for it. `_Reader` replaces it for all voice connections;
+* the wait for a connection's states, which can miss one (`_ConnectionState`);
+* messages of the voice gateway: a hook sees each after discord.py has handled it (who speaks with which SSRC, who left,
+  the session's key);
+* the DAVE session: looked up for every frame, because it is made anew whenever the group or the connection changes.
+"""
+
+import asyncio
+import itertools
+import select
+import socket
+import struct
+import threading
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import davey
+import yarl
+
+from plexbridge.people.discord.inbox import Connected, Inbox, Left, Speaking
+from plexbridge.people.discord.receiver import FrameRefused, Refusal
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # discord.py imports audioop, which Python 3.13 drops
+    import discord
+    from discord import voice_state
+    from discord.gateway import DiscordVoiceWebSocket, DiscordWebSocket
+    from discord.http import Route
+
+GOODBYE_SECONDS = 0.4
+"""For each of the two halves of leaving: telling Discord, and hearing that it is so."""
+JOIN_SECONDS = 15.0
+KEEPALIVE_SECONDS = 5.0
+"""As Discord's own clients do; without it a NAT forgets the path while everybody is silent."""
+FRAME_SAMPLES = 960
+
+_READ_SECONDS = 1.0
+"""How long a closed socket that nobody announced may go unnoticed."""
+_DATAGRAM_BYTES = 2048
+_DISCOVERY_BYTES, _DISCOVERY_ANSWER = 74, 2
+_SESSION_DESCRIPTION, _SPEAKING, _CLIENT_DISCONNECT, _EXECUTE_TRANSITION = 4, 5, 13, 22
+_DAVE_MARKER = b"\xfa\xfa"
+_CLEAR_SECONDS = 10
+"""How long frames in clear are still taken after the call has become encrypted: what was on its way."""
+
+SEND_FAULTS = (ValueError, TypeError, AttributeError, RuntimeError, OSError, struct.error)
+"""What sending raises while a reconnect is replacing session, key and socket: the packet is lost, nothing more."""
+
+
+def prepare(*, api_base: str, gateway: str) -> None:
+    """Tell discord.py where Discord is, and give it our reader; before the client logs in."""
+    Route.BASE = api_base
+    DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(gateway)
+    voice_state.SocketReader = _Reader  # type: ignore[misc]
+
+
+class _Reader(voice_state.SocketReader):
+    """The thread that reads a voice connection's socket: into the client's inbox, discovery's answer to who asked.
+
+    A socket pair wakes it, so that it never waits on a socket that is no longer the connection's, and ends at once.
+    """
+
+    def __init__(self, state: voice_state.VoiceConnectionState, *, start_paused: bool = True) -> None:
+        super().__init__(state, start_paused=start_paused)
+        self.daemon = False
+        self._lock = threading.Lock()
+        self._answer = b""
+        self._alarm, self._bell = socket.socketpair()
+        self._alarm.setblocking(False)
+        self._bell.setblocking(False)
+
+    def register(self, callback: Callable[[bytes], Any]) -> None:
+        """Have `callback` called once with discovery's answer, which may have come already."""
+        with self._lock:
+            answer = self._answer
+            if not answer:
+                self._callbacks.append(callback)
+        if answer:
+            callback(answer)
+
+    def unregister(self, callback: Callable[[bytes], Any]) -> None:
+        """Forget a callback that may have been served."""
+        with self._lock:
+            self._callbacks = [other for other in self._callbacks if other is not callback]
+
+    def pause(self) -> None:
+        """The socket is about to be closed."""
+        self._running.clear()
+        self._wake()
+
+    def resume(self, *, force: bool = False) -> None:
+        """There is a new socket."""
+        with self._lock:
+            self._answer = b""
+        self._running.set()
+        self._wake()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._end.set()
+        self._running.set()
+        self._wake()
+
+    def run(self) -> None:
+        """Read until `stop`."""
+        while not self._end.is_set():
+            if self._running.is_set():
+                self._read(self.state.socket)
+            else:
+                self._running.wait()
+        self._alarm.close()
+        self._bell.close()
+
+    def _wake(self) -> None:
+        # What fails finds it awake: the bell was rung a thousand times unheard, or the thread has ended.
+        with suppress(OSError):
+            self._bell.send(b"!")
+
+    def _read(self, media: socket.socket) -> None:
+        data = b""
+        try:
+            readable, _, _ = select.select((media, self._alarm), (), (), _READ_SECONDS)
+            if self._alarm in readable:
+                self._alarm.recv(_DATAGRAM_BYTES)
+            if media in readable:
+                data = media.recv(_DATAGRAM_BYTES)
+        except (OSError, ValueError, TypeError):
+            if self.state.socket is media and (not media or media.fileno() < 0):
+                self._running.clear()  # closed, or not there yet: `resume` tells of the next one
+                if self.state.socket is not media:
+                    self._running.set()
+        if len(data) == _DISCOVERY_BYTES and data[1] == _DISCOVERY_ANSWER:
+            self._answered(data)
+        elif data:
+            self.state.voice_client.inbox.offer(data)  # type: ignore[attr-defined]
+
+    def _answered(self, data: bytes) -> None:
+        with self._lock:
+            self._answer = data
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback(data)
+
+
+class _ConnectionState(voice_state.VoiceConnectionState):
+    """discord.py's states of a voice connection, with a wait that misses none of them.
+
+    Its own looks at the state and then starts a task that waits for the next change. When Discord's two answers to a
+    join come together, the second falls in between, and the join would hang.
+    """
+
+    async def _wait_for_state(
+        self,
+        state: voice_state.ConnectionFlowState,
+        *other_states: voice_state.ConnectionFlowState,
+        timeout: float | None = None,  # noqa: ASYNC109  # the signature is discord.py's
+    ) -> None:
+        async with asyncio.timeout(timeout):
+            while self.state not in (state, *other_states):
+                await self._state_event.wait()
+
+
+class VoiceLink(discord.VoiceClient):
+    """One voice connection of the bot. Sending and opening frames is for Trio's thread, all else for Discord's loop."""
+
+    def __init__(self, client: discord.Client, channel: discord.abc.Connectable, *, inbox: Inbox) -> None:
+        self.inbox = inbox
+        self.is_ended = False
+        """The bot is no longer in the channel, whoever wanted it so."""
+        self._is_speaking_wanted = False
+        self._is_speaking_said = False
+        self._speaking = asyncio.Lock()
+        self._keepalive: asyncio.Task[None] | None = None
+        super().__init__(client, channel)
+
+    def create_connection_state(self) -> voice_state.VoiceConnectionState:
+        """Have our hook see each message of the voice gateway."""
+        return _ConnectionState(self, hook=self._handle)
+
+    # On Trio's thread
+
+    @property
+    def can_send(self) -> bool:
+        """Whether audio may go out: connected, and able to encrypt if the call is encrypted."""
+        state = self._connection
+        return state.is_connected() and (state.dave_protocol_version == 0 or state.can_encrypt)
+
+    def send_opus(self, packet: bytes) -> bool:
+        """Send one Opus packet of 20 ms; return whether it could be."""
+        try:
+            self.send_audio_packet(packet, encode=False)
+        except SEND_FAULTS:
+            return False
+        # discord.py starts at 0 instead of wrapping around, which would shorten the packet before.
+        self.timestamp %= 1 << 32
+        return True
+
+    def pass_time(self, frames: int) -> None:
+        """Let `frames` of 20 ms go by in which nothing is sent: the RTP timestamp goes on."""
+        self.timestamp = (self.timestamp + frames * FRAME_SAMPLES) % (1 << 32)
+
+    def open_frame(self, user_id: int, frame: bytes) -> bytes:
+        """Return the Opus packet in a user's frame; raises FrameRefused."""
+        state = self._connection
+        session = state.dave_session
+        if state.dave_protocol_version == 0 and not frame.endswith(_DAVE_MARKER):
+            return frame
+        if session is None:
+            raise FrameRefused(Refusal.NOT_READY)
+        try:
+            opened: bytes = session.decrypt(user_id, davey.MediaType.audio, frame)
+        except (ValueError, RuntimeError) as exc:
+            raise FrameRefused(_refusal(str(exc))) from None
+        return opened
+
+    # On Discord's loop
+
+    def keep_path_open(self) -> None:
+        """Begin to send keepalives, until `leave`."""
+        self._keepalive = asyncio.create_task(self._keep_alive())
+
+    async def leave(self) -> None:
+        """Leave the channel and free everything, within twice `GOODBYE_SECONDS`; again does nothing."""
+        state = self._connection
+        state.timeout = GOODBYE_SECONDS
+        try:
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                # It takes a cancellation for the end of its waiting, and frees the socket either way.
+                await state.disconnect(force=True, wait=not self.is_ended)
+        except TimeoutError:
+            pass  # Discord will notice by itself
+        finally:
+            tasks = [task for task in (state._connector, state._runner, self._keepalive) if task is not None]
+            for task in tasks:
+                task.cancel()
+            self.cleanup()
+            if state.ws and state.ws._keep_alive:
+                state.ws._keep_alive.stop()  # a thread; closing stops it too, unless it was cut short
+            state._socket_reader.stop()
+            state._socket_reader.join(GOODBYE_SECONDS)
+
+    def cleanup(self) -> None:
+        """discord.py's last act on a connection, whatever ended it."""
+        self.is_ended = True
+        super().cleanup()
+
+    async def announce_speaking(self, is_speaking: bool) -> None:
+        """Switch the bot's speaking light; calls that overlap end with the latest wish."""
+        self._is_speaking_wanted = is_speaking
+        async with self._speaking:
+            if self._is_speaking_said == self._is_speaking_wanted or not self.is_connected():
+                return
+            self._is_speaking_said = self._is_speaking_wanted
+            # After a broken connection the next session begins with the light off, and `_handle` switches it on.
+            with suppress(ConnectionError):
+                await self._speak(self.ws)
+
+    async def _speak(self, websocket: DiscordVoiceWebSocket) -> None:
+        states = discord.SpeakingState
+        await websocket.speak(states.voice if self._is_speaking_said else states.none)
+
+    async def _handle(self, websocket: DiscordVoiceWebSocket, message: dict[str, Any]) -> None:
+        """Take note of a message of the voice gateway; an error here would end discord.py's task for it."""
+        op, data = message["op"], message["d"] or {}
+        if op == _SESSION_DESCRIPTION:
+            self.inbox.announce(Connected(str(self.mode), bytes(self.secret_key)))
+            self._is_speaking_said = self._is_speaking_wanted
+            if self._is_speaking_wanted:
+                await self._speak(websocket)
+        elif op == _SPEAKING and "user_id" in data:
+            self.inbox.announce(Speaking(int(data["ssrc"]), int(data["user_id"])))
+        elif op == _CLIENT_DISCONNECT and "user_id" in data:
+            self.inbox.announce(Left(int(data["user_id"])))
+        elif op == _EXECUTE_TRANSITION and self._connection.dave_protocol_version:
+            session = self._connection.dave_session
+            if session is not None:
+                # discord.py lets frames in clear pass from the first upgrade on, and never ends it.
+                session.set_passthrough_mode(False, _CLEAR_SECONDS)
+
+    async def _keep_alive(self) -> None:
+        for count in itertools.count(1):
+            await asyncio.sleep(KEEPALIVE_SECONDS)
+            if self.is_connected():
+                try:
+                    self._connection.send_packet(struct.pack("<Q", count))
+                except OSError:
+                    continue  # the next one will do
+
+
+def _refusal(words: str) -> Refusal:
+    """Return what davey's error means."""
+    if "Unencrypted" in words:
+        return Refusal.UNENCRYPTED
+    return Refusal.NOT_READY if "NoDecryptorForUser" in words or "NotReady" in words else Refusal.UNDECRYPTABLE
+
+
+async def join_voice(channel: discord.VoiceChannel | discord.StageChannel, inbox: Inbox) -> VoiceLink:
+    """Join a voice channel; whatever goes wrong, or cancelled, the bot is not in it afterwards."""
+    links: list[VoiceLink] = []
+
+    def make(client: discord.Client, connectable: discord.abc.Connectable) -> VoiceLink:
+        links.append(VoiceLink(client, connectable, inbox=inbox))
+        return links[0]
+
+    try:
+        link = await channel.connect(cls=make, timeout=JOIN_SECONDS, reconnect=True)
+        link.keep_path_open()
+    except BaseException:
+        for link in links:
+            await link.leave()
+        raise
+    return link

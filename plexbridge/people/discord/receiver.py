@@ -1,0 +1,271 @@
+"""Everybody's datagrams in, one mixed frame every 20 ms out: the receiving half of a Discord voice connection.
+
+A datagram goes through transport decryption (`rtp.py`) to its SSRC's user, whose stream (`stream.py`) removes
+duplicates and end-to-end encryption, orders and decodes. At every tick each stream gives its next 20 ms, and they are
+mixed. Three rules:
+
+* **A packet costs at most itself.** Whatever a datagram holds, it is counted and dropped, and disturbs nobody.
+* **SSRC and user are told apart from audio**, on another connection, and audio often comes first. So packets of an
+  unknown SSRC are held for a moment, and go on when their user is named.
+* **Only those are heard who may be.** Packets of anybody else are dropped before anything is decrypted.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Self
+
+from plexbridge.audio.mixer import mix
+from plexbridge.audio.pcm import UPLINK_FRAME_SAMPLES, Samples, level_dbfs
+from plexbridge.audio.playout import SILENT_DBFS
+from plexbridge.people.discord.rtp import DatagramRefused, Defect, RtpPacket, Transport, audio_ssrc
+from plexbridge.people.discord.stream import FrameRefused, OpenFrame, Refusal, SpeakerStatistics, Stream
+
+__all__ = [
+    "FrameRefused",
+    "Mixed",
+    "OpenFrame",
+    "Receiver",
+    "ReceiverStatistics",
+    "Refusal",
+    "SpeakerStatistics",
+]
+
+HELD_LIMIT_PACKETS = 50
+HELD_LIMIT_SECONDS = 1.0
+"""How long a packet waits to be told whose it is: a second of one speaker."""
+SPEAKER_LIMIT = 100
+"""Streams that are kept at once, one more than an ordinary channel's greatest user limit; a decoder has 30 kB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """20 ms of everybody who speaks."""
+
+    samples: Samples
+    """480 samples at 24 kHz, within -1..1."""
+    arrived_seconds: float
+    """When the latest datagram in it came in; `now_seconds` where it holds nothing that was received."""
+    is_silent: bool
+    speakers: frozenset[int]
+    """The ids of the users who are heard in it; silence frames don't count, concealment does."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverStatistics:
+    """What became of all datagrams since the receiver was made; reconnecting does not reset it."""
+
+    datagrams: int = 0
+    not_rtp: int = 0
+    """Keepalive echoes, discovery answers, noise."""
+    rtcp: int = 0
+    not_audio: int = 0
+    """Another payload type: video."""
+    no_session: int = 0
+    """Came before `connected`."""
+    unauthentic: int = 0
+    """Not encrypted with this session's key, or damaged."""
+    malformed: int = 0
+    """Extension or padding longer than the packet, or nothing left without them."""
+    unheard: int = 0
+    """Of users who must not be heard."""
+    crowded: int = 0
+    """Speakers that were turned away because too many others spoke (see `SPEAKER_LIMIT`)."""
+    held: int = 0
+    """Packets that had to wait to be told whose they are."""
+    unclaimed: int = 0
+    """Held packets that nobody claimed in time."""
+    users: Mapping[int, SpeakerStatistics] = field(default_factory=dict)
+    """Those who are here, by user id."""
+    total: SpeakerStatistics = field(default_factory=SpeakerStatistics)
+    """All users, those who have left included."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A packet that waits to be told whose it is."""
+
+    packet: RtpPacket
+    arrived_seconds: float
+    open_frame: OpenFrame
+
+
+class Receiver:
+    """Decrypts, orders, decodes and mixes what the people of one voice channel say; a context manager.
+
+    A pure core: no clock, no waiting, not thread-safe. Times are seconds on any one monotonic scale.
+    """
+
+    def __init__(self) -> None:
+        self._transport: Transport | None = None
+        self._heard: frozenset[int] = frozenset()
+        self._streams: dict[int, Stream] = {}
+        """By SSRC; the user who was named last stands last."""
+        self._held: deque[_Held] = deque()
+        self._defects: Counter[Defect] = Counter()
+        self._counts = ReceiverStatistics()
+        self._gone = SpeakerStatistics()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forget the session and free all decoders. Closing again does nothing; the counters can still be read."""
+        self._transport = None
+        self._forget_people()
+
+    def connected(self, mode: str, secret_key: bytes) -> None:
+        """A voice session has begun (op 4): forget all SSRCs and what waits, and decrypt with this key from now on.
+
+        Raises LocalProtocolError for a mode that is not in `rtp.MODES` and for a key that is not 32 bytes.
+        """
+        self._transport = Transport(mode, secret_key)
+        self._forget_people()
+
+    def speaking(self, ssrc: int, user_id: int) -> None:
+        """`ssrc` is `user_id`'s (op 5, each time anew); what was held of it is opened and goes on.
+
+        An earlier SSRC of the same user is forgotten: it belonged to an earlier connection.
+        """
+        stream = self._streams.pop(ssrc, None)
+        if stream is None or stream.user_id != user_id:
+            self._end(stream)
+            self.left(user_id)
+            if not self._has_room():
+                self._count(crowded=1)
+                return
+            stream = Stream(user_id)
+        self._streams[ssrc] = stream
+        claimed = [held for held in self._held if held.packet.ssrc == ssrc]
+        if claimed:
+            self._held = deque(held for held in self._held if held.packet.ssrc != ssrc)
+        for held in claimed:
+            self._take(stream, held)
+
+    def left(self, user_id: int) -> None:
+        """A user has left (op 13): forget their SSRC, what waits of them, and their decoder."""
+        for ssrc in [ssrc for ssrc, stream in self._streams.items() if stream.user_id == user_id]:
+            self._end(self._streams.pop(ssrc))
+
+    def set_heard(self, user_ids: Iterable[int]) -> None:
+        """Hear these users and nobody else: packets of others, bots among them, are counted and dropped.
+
+        At first nobody is heard. It stays in force over `connected` and `left`.
+        """
+        self._heard = frozenset(user_ids)
+        for ssrc, stream in self._streams.items():
+            if stream.user_id not in self._heard:
+                self._end(stream)
+                self._streams[ssrc] = Stream(stream.user_id)
+
+    def push(self, datagram: bytes, *, arrived_seconds: float, open_frame: OpenFrame) -> None:
+        """Take one datagram as it came from the socket, whatever it is; never raises for its content.
+
+        `open_frame` is called for encrypted frames of users who are heard, now or, for a packet whose SSRC is not
+        known yet, in `speaking`. So it has to look its session up when it is called. Silence frames are not handed to
+        it: they travel in clear.
+        """
+        self._count(datagrams=1)
+        if self._transport is None:
+            self._count(no_session=1)
+            return
+        try:
+            stream = self._streams.get(audio_ssrc(datagram))
+            if stream is not None and stream.user_id not in self._heard:
+                self._count(unheard=1)
+                return
+            held = _Held(self._transport.open(datagram), arrived_seconds, open_frame)
+        except DatagramRefused as refused:
+            self._defects[refused.defect] += 1
+            return
+        if stream is None:
+            self._hold(held)
+        else:
+            self._take(stream, held)
+
+    def frame(self, now_seconds: float) -> Mixed:
+        """Return the next 20 ms of the mix; call it once for every tick, after `push` of what has come."""
+        self._forget_unclaimed(now_seconds)
+        spoken = {}
+        for stream in self._streams.values():
+            sound = stream.frame()
+            if sound is not None:
+                spoken[stream.user_id] = sound
+        samples = mix((sound.samples for sound in spoken.values()), UPLINK_FRAME_SAMPLES)
+        arrivals = [sound.arrived_seconds for sound in spoken.values() if sound.arrived_seconds is not None]
+        return Mixed(
+            samples,
+            max(arrivals, default=now_seconds),
+            is_silent=level_dbfs(samples) < SILENT_DBFS,
+            speakers=frozenset(user_id for user_id, sound in spoken.items() if sound.is_speech),
+        )
+
+    def skip(self, frames: int) -> None:
+        """Ticks were missed: throw away what they would have played. Call it before `push` of what came meanwhile."""
+        for stream in self._streams.values():
+            stream.skip(frames)
+
+    def statistics(self) -> ReceiverStatistics:
+        """Return the counters."""
+        users = {stream.user_id: stream.statistics() for stream in self._streams.values()}
+        return replace(
+            self._counts,
+            not_rtp=self._defects[Defect.NOT_RTP],
+            rtcp=self._defects[Defect.RTCP],
+            not_audio=self._defects[Defect.NOT_AUDIO],
+            unauthentic=self._defects[Defect.UNAUTHENTIC],
+            malformed=self._defects[Defect.MALFORMED],
+            users=users,
+            total=sum(users.values(), self._gone),
+        )
+
+    def _take(self, stream: Stream, held: _Held) -> None:
+        if stream.user_id not in self._heard:
+            self._count(unheard=1)
+            return
+        stream.push(held.packet, held.arrived_seconds, held.open_frame)
+
+    def _hold(self, held: _Held) -> None:
+        self._count(held=1)
+        self._held.append(held)
+        if len(self._held) > HELD_LIMIT_PACKETS:
+            self._held.popleft()
+            self._count(unclaimed=1)
+
+    def _forget_unclaimed(self, now_seconds: float) -> None:
+        while self._held and now_seconds - self._held[0].arrived_seconds > HELD_LIMIT_SECONDS:
+            self._held.popleft()
+            self._count(unclaimed=1)
+
+    def _has_room(self) -> bool:
+        """Say whether one more stream can be kept, after ending one that is silent if need be."""
+        if len(self._streams) < SPEAKER_LIMIT:
+            return True
+        idle = next((ssrc for ssrc, stream in self._streams.items() if stream.is_idle), None)
+        if idle is None:
+            return False
+        self._end(self._streams.pop(idle))
+        return True
+
+    def _forget_people(self) -> None:
+        while self._streams:
+            self._end(self._streams.popitem()[1])
+        self._count(unclaimed=len(self._held))
+        self._held.clear()
+
+    def _end(self, stream: Stream | None) -> None:
+        """Free a stream that stands in no table any more; its counters stay in the total."""
+        if stream is not None:
+            self._gone += stream.statistics()
+            stream.close()
+
+    def _count(self, **increments: int) -> None:
+        self._counts = replace(
+            self._counts, **{name: getattr(self._counts, name) + value for name, value in increments.items()}
+        )

@@ -1,0 +1,155 @@
+"""The sweep on Discord: people leave, or plexbridge stops, at every step of a conversation, one by one.
+
+The portal is the one in memory, so that simulated time can run everything: rooms, session, link and model. Steps of
+Discord's side count too. Wherever it happens, afterwards the bot is in no channel, nothing of the conversation is
+left, and all that within a second.
+"""
+
+import gc
+import os
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from plexbridge.config import ModelConfig, PersonaConfig
+from plexbridge.errors import PlexbridgeError
+from plexbridge.people.discord.attendance import Attendance
+from plexbridge.people.discord.rooms import Rooms
+from plexbridge.service import Backend, hold_conversation
+from plexbridge.session.ledger import Ledger
+from plexbridge.session.people import People
+from tests.people.discord.memory_portal import open_memory_portal
+from tests.people.discord.simulation import ADA, CHANNEL, FakeDiscord, tone_packets
+from tests.session.simulation import SETTINGS, SimulatedModel
+from tests.session.test_cancellation import CancelAfterSteps, RecordedChannels, assert_no_codec_is_open
+
+# The host's lock is real: another run of these tests at the same time must not make this one find its model busy.
+MODEL_URL = f"ws://model-{os.getpid()}/api/chat"
+TONE = tone_packets(10)
+TALK_SECONDS = 0.4
+"""From the entry to the ordinary end of the sweep's conversation: joining takes a quarter of it."""
+END_SECONDS = 1.0
+
+
+class Interruption:
+    """What happens at the step that a run is about; `happened` wakes whoever does it."""
+
+    def __init__(self) -> None:
+        self.happened = trio.Event()
+        self.at_seconds = 0.0
+
+    def cause(self) -> None:
+        """Now; called between two steps."""
+        self.at_seconds = trio.current_time()
+        self.happened.set()
+
+
+async def go(discord: FakeDiscord) -> None:
+    """The last human leaves."""
+    discord.go(ADA)
+
+
+async def go_and_return(discord: FakeDiscord) -> None:
+    """The last human leaves and is back at once, and leaves again."""
+    discord.go(ADA)
+    discord.enter(ADA, CHANNEL)
+    await trio.sleep(TALK_SECONDS)
+    assert discord.voices, "who returns is talked to, in another conversation unless nobody has noticed"
+    discord.go(ADA)
+
+
+async def run_room(number: int | None, interrupt: Callable[[FakeDiscord], Awaitable[None]] | None) -> int:
+    """Hold a conversation, interrupted after step `number`; without `interrupt`, plexbridge stops. Return the steps."""
+    interruption = Interruption()
+    instrument = CancelAfterSteps(number, interruption.cause)
+    async with open_memory_portal() as portal, trio.open_nursery() as world:
+        model = SimulatedModel(world)
+        discord = FakeDiscord(world)
+        backend = Backend(ModelConfig(url=MODEL_URL), MODEL_URL, model.dial)
+
+        async def converse(people: People) -> PlexbridgeError | None:
+            return await hold_conversation(
+                backend,
+                people,
+                persona=PersonaConfig(),
+                settings=SETTINGS,
+                ledger=Ledger(),
+                on_open=lambda link: None,
+            )
+
+        attendance = Attendance(auto_join=True, guilds=frozenset(), channels=frozenset(), sessions=1)
+        rooms = Rooms(portal, discord, attendance, converse, text_channel=None)
+        discord.changed = partial(portal.into_trio, rooms.changed)
+        service = trio.CancelScope()
+
+        async def serve() -> None:
+            with service:
+                await rooms.run()
+
+        async def play_ada() -> None:
+            """Enter, talk, and leave at the latest when the sweep's conversation is over."""
+            discord.enter(ADA, CHANNEL)
+            async with trio.open_nursery() as talk:
+                talk.start_soon(discord.speak, ADA, TONE * 10)
+                with trio.move_on_after(TALK_SECONDS):
+                    await interruption.happened.wait()
+                talk.cancel_scope.cancel(reason="enough was said")
+            if not interruption.happened.is_set():
+                discord.go(ADA)
+            elif interrupt is None:
+                service.cancel(reason="the sweep")
+            else:
+                await interrupt(discord)
+
+        trio.lowlevel.add_instrument(instrument)
+        instrument.watch(trio.lowlevel.current_task())
+        try:
+            async with trio.open_nursery() as played:
+                world.start_soon(serve)
+                played.start_soon(play_ada)
+            await trio.sleep(END_SECONDS)
+        finally:
+            trio.lowlevel.remove_instrument(instrument)
+
+        assert not discord.voices, "the bot is still in the channel"
+        assert not rooms.rooms
+        assert not model.server.is_busy
+        assert all(stream.is_closed for stream in model.streams)
+        assert_no_codec_is_open()
+        assert len(world.child_tasks) == (0 if service.cancel_called else 1), "only the service is left"
+        world.cancel_scope.cancel(reason="the run is over")
+    return instrument.steps
+
+
+def sweep(number: int | None, interrupt: Callable[[FakeDiscord], Awaitable[None]] | None) -> int:
+    """Make one run by itself, in simulated time."""
+    channels = RecordedChannels()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trio, "open_memory_channel", channels)
+        steps = trio.run(run_room, number, interrupt, clock=MockClock(autojump_threshold=0))
+    channels.assert_closed()
+    return steps
+
+
+@pytest.mark.cancellation
+@pytest.mark.parametrize("interrupt", [go, go_and_return, None], ids=["leave", "leave and return", "stop"])
+def test_a_conversation_on_discord_leaves_nothing_behind_wherever_it_is_interrupted(
+    interrupt: Callable[[FakeDiscord], Awaitable[None]] | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = sweep(None, interrupt)
+
+    gc.collect()
+    gc.freeze()  # what was there before is no codec of these runs, and need not be looked at 500 times
+    try:
+        for number in range(1, steps + 1):
+            sweep(number, interrupt)
+    finally:
+        gc.unfreeze()
+
+    name = "stop" if interrupt is None else interrupt.__name__
+    with capsys.disabled():
+        print(f"\ncancellation on Discord: {name} at each of {steps} steps")
+    assert steps > 300

@@ -1,0 +1,181 @@
+"""DiscordPeople: a voice connection as a session sees it."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import trio
+from trio.testing import MockClock
+
+from plexbridge.audio.opus import Decoder
+from plexbridge.audio.pcm import PEOPLE_FRAME_SAMPLES, PEOPLE_RATE_HZ, Samples, level_dbfs, silence
+from plexbridge.model.conversation import State
+from plexbridge.people.discord.inbox import Left
+from plexbridge.people.discord.spurts import OPUS_SILENCE
+from plexbridge.people.discord.voice import DiscordPeople
+from tests.people.discord.memory_portal import MemoryPortal
+from tests.people.discord.simulation import ADA, BOB, CHANNEL, FakeDiscord, FakeVoice, tone_packets
+
+SOUND = (0.3 * np.sin(np.arange(PEOPLE_FRAME_SAMPLES) / 10)).astype(np.float32)
+TONE = tone_packets(20)
+
+
+class Notebook:
+    """Implements `voice.Words`."""
+
+    def __init__(self) -> None:
+        self.lines: list[str | State] = []
+
+    def show(self, text: str) -> None:
+        """Note words."""
+        self.lines.append(text)
+
+    def tell(self, state: State) -> None:
+        """Note a state."""
+        self.lines.append(state)
+
+
+@pytest.fixture
+def voice(nursery: trio.Nursery) -> FakeVoice:
+    return FakeVoice(FakeDiscord(nursery), CHANNEL)
+
+
+@pytest.fixture
+def words() -> Notebook:
+    return Notebook()
+
+
+@pytest.fixture
+def people(voice: FakeVoice, words: Notebook, nursery: trio.Nursery) -> Iterator[DiscordPeople]:
+    with DiscordPeople(voice, MemoryPortal(nursery), words) as made:
+        yield made
+
+
+async def listen(people: DiscordPeople, voice: FakeVoice, packets: list[bytes], *, user_id: int = ADA) -> list[float]:
+    """Let a packet arrive in each tick; return the levels that are heard, a few ticks longer."""
+    levels = []
+    for number in range(len(packets) + 10):
+        if number < len(packets):
+            voice.hear(user_id, packets[number])
+        await trio.sleep(0.02)
+        frame = people.listen(trio.current_time())
+        assert frame is not None
+        assert frame.samples.size == 480
+        assert frame.is_silent == (level_dbfs(frame.samples) < -60)
+        levels.append(level_dbfs(frame.samples))
+    return levels
+
+
+async def test_silence_is_heard_when_nobody_speaks(
+    people: DiscordPeople, voice: FakeVoice, autojump_clock: MockClock
+) -> None:
+    assert max(await listen(people, voice, [])) == -120
+
+
+async def test_who_is_in_the_channel_is_heard_and_nobody_else(
+    people: DiscordPeople, voice: FakeVoice, autojump_clock: MockClock
+) -> None:
+    people.set_heard({ADA})
+
+    assert max(await listen(people, voice, TONE)) > -20
+    assert max(await listen(people, voice, TONE, user_id=BOB)) < -40
+    assert people.heard().unheard == len(TONE)
+
+
+async def test_what_was_said_long_before_the_first_tick_is_not_heard(
+    people: DiscordPeople, voice: FakeVoice, autojump_clock: MockClock
+) -> None:
+    people.set_heard({ADA})
+    for packet in TONE:
+        voice.hear(ADA, packet)
+    await trio.sleep(5)
+
+    assert max(await listen(people, voice, [])) == -120
+
+
+async def test_who_has_left_is_forgotten(people: DiscordPeople, voice: FakeVoice, autojump_clock: MockClock) -> None:
+    people.set_heard({ADA})
+    await listen(people, voice, TONE)
+    voice.inbox.announce(Left(ADA))
+    await listen(people, voice, [])
+
+    assert ADA not in people.heard().users
+
+
+async def test_a_bot_that_has_been_thrown_out_hears_that_everybody_has_left(
+    people: DiscordPeople, voice: FakeVoice, autojump_clock: MockClock
+) -> None:
+    voice.is_ended = True
+
+    assert people.listen(0.0) is None
+
+
+async def play(people: DiscordPeople, *frames: Samples, first_tick: int = 0) -> None:
+    for tick, samples in enumerate(frames, first_tick):
+        people.play(samples, tick)
+        await trio.sleep(0.02)
+
+
+QUIET = silence(PEOPLE_FRAME_SAMPLES)
+
+
+async def test_a_sentence_is_sent_with_its_closing_frames_and_the_light_is_on_meanwhile(
+    people: DiscordPeople, voice: FakeVoice, autojump_clock: MockClock
+) -> None:
+    await play(people, *[QUIET] * 5, *[SOUND] * 10, *[QUIET] * 40)
+
+    packets = [packet for _, packet in voice.sent]
+    assert len(packets) == 10 + 10 + 5
+    assert packets[-5:] == [OPUS_SILENCE] * 5
+    assert voice.passed_frames == 5 + 40 - 15, "the sender's clock goes on while nothing is sent"
+    assert voice.lights == [True, False]
+    assert (people.sent().sound, people.sent().silence, people.sent().unsendable) == (20, 5, 0)
+    with Decoder(rate_hz=PEOPLE_RATE_HZ) as decoder:
+        levels = [level_dbfs(decoder.decode(packet)) for packet in packets[:10]]
+    assert levels[5] == pytest.approx(level_dbfs(SOUND), abs=1)
+
+
+async def test_nothing_is_sent_before_the_connection_can_encrypt(
+    people: DiscordPeople, voice: FakeVoice, autojump_clock: MockClock
+) -> None:
+    voice.can_send = False
+    await play(people, *[SOUND] * 10)
+    assert voice.sent == []
+    assert voice.lights == []
+    assert people.sent().unsendable == 10
+    assert voice.passed_frames == 10
+
+    voice.can_send = True
+    await play(people, *[SOUND] * 5, first_tick=10)
+
+    assert len(voice.sent) == 5
+    assert voice.lights == [True]
+
+
+async def test_a_connection_that_can_not_send_any_more_ends_the_spurt(
+    people: DiscordPeople, voice: FakeVoice, autojump_clock: MockClock
+) -> None:
+    await play(people, *[SOUND] * 5)
+    voice.can_send = False
+    await play(people, *[SOUND] * 5, first_tick=5)
+
+    assert voice.lights == [True, False]
+
+
+async def test_missed_ticks_pass_on_the_senders_clock(
+    people: DiscordPeople, voice: FakeVoice, autojump_clock: MockClock
+) -> None:
+    people.play(SOUND, 0)
+    people.play(SOUND, 7)
+
+    assert voice.passed_frames == 6
+    assert len(voice.sent) == 2
+
+
+async def test_words_and_states_go_to_the_chat(
+    people: DiscordPeople, words: Notebook, autojump_clock: MockClock
+) -> None:
+    people.show("Hello")
+    people.tell(State.TOO_SLOW)
+
+    assert words.lines == ["Hello", State.TOO_SLOW]

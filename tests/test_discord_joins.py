@@ -1,0 +1,22 @@
+"""A thousand joins and leaves with real sockets, threads and end-to-end encryption leave nothing behind."""
+
+import pytest
+
+from benchmarks.joins import run_rounds
+
+ROUNDS = 1_000
+MEMORY_LIMIT_BYTES = 1_000_000
+"""What 500 rounds may add: one codec or one TLS connection left behind in each would be twenty times as much."""
+
+
+@pytest.mark.live
+@pytest.mark.cancellation
+async def test_a_thousand_joins_and_leaves_leave_everything_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = await run_rounds(ROUNDS)
+
+    with capsys.disabled():
+        print("", *outcome.lines(), sep="\n")
+    before, after = outcome.before, outcome.after
+    assert (after.tasks, after.threads, after.descriptors) == (before.tasks, before.threads, before.descriptors)
+    assert after.memory_bytes - outcome.halfway.memory_bytes < MEMORY_LIMIT_BYTES
+    assert outcome.slowest_end_seconds <= 1.0
