@@ -275,6 +275,26 @@ def test_a_bad_network_costs_only_what_it_takes_away(
     assert np.percentile(gaps, 99) < 0.030, "what happens to what comes in does not reach what goes out"
 
 
+def test_a_hundred_frames_at_once_are_shed_to_the_newest_and_never_played_late(
+    discord_server: Control, bridge: Bridge, tmp_path: Path
+) -> None:
+    channel = discord_server.voice_channel()
+    ada = enter(discord_server, "Ada", channel)
+    wait_talking(discord_server, bridge, channel, ada)
+    discord_server.set_faults(Faults(burst_frames=100), sender_id=ada)
+    discord_server.speak_wav(ada, SPEECH)
+    time.sleep(1)
+    discord_server.write_heard_wav(ada, discord_server.ready.bot_id, tmp_path / "heard.wav")
+
+    counted = end_conversation(discord_server, bridge, channel, ada)
+
+    heard = read_wav(tmp_path / "heard.wav")
+    audible_seconds = np.count_nonzero(np.abs(heard) > 0.01) / PEOPLE_RATE_HZ
+    assert counted["received"] > 300
+    assert counted["shed"] > 0.8 * counted["received"]
+    assert audible_seconds < 0.25 * counted["received"] / 50, "the rest of each two seconds was not played afterwards"
+
+
 def test_garbage_cameras_wrong_keys_and_clear_frames_disturb_nothing(
     discord_server: Control, bridge: Bridge, tmp_path: Path
 ) -> None:

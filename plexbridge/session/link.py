@@ -36,7 +36,8 @@ from plexbridge.model.request import ModelAddress, ModelRequest
 
 CONNECT_SECONDS = 10.0
 """For TCP, TLS and the upgrade together; a server that can answer does so in far less, model or no model."""
-GOODBYE_SECONDS = 2.0
+GOODBYE_SECONDS = 0.5
+"""A model answers the close frame between two of its steps. Who leaves a voice channel waits for it, so it is short."""
 PONG_SECONDS = 10.0
 MESSAGE_LIMIT_BYTES = 64 * 1024
 """A model's message is a few hundred bytes; one Ogg page can't exceed 65,307."""
