@@ -19,6 +19,7 @@ from plexbridge.config import Config, ModelConfig, PersonaConfig
 from plexbridge.errors import (
     ConfigError,
     LibraryMissing,
+    LibraryUnfit,
     ModelBusy,
     ModelRefused,
     ModelUnreachable,
@@ -28,6 +29,7 @@ from plexbridge.errors import (
 )
 from plexbridge.model.request import build_request, parse_address
 from plexbridge.model.voices import VOICES
+from plexbridge.people.discord.library import CURE, check_library
 
 Probe = Callable[[ModelConfig], Awaitable[float | PlexbridgeError]]
 """Connects to a model, waits for its handshake and hangs up: the seconds that it took, or what failed."""
@@ -99,6 +101,7 @@ LIBRARIES = (
         lambda: _module_version("soxr", "__libsoxr_version__", "libsoxr"),
         "pip install --force-reinstall soxr",
     ),
+    Library("discord.py", check_library, CURE),
 )
 
 
@@ -120,6 +123,8 @@ def _library_finding(library: Library) -> Finding:
     except LibraryMissing as error:
         found, _, cure = str(error).partition(". ")  # its text goes on with the packages to install
         return Finding(Verdict.FAIL, library.name, found, cure or library.cure)
+    except LibraryUnfit as error:
+        return Finding(Verdict.FAIL, library.name, error.user_message)
     except (ImportError, OSError) as error:
         return Finding(Verdict.FAIL, library.name, f"can't be loaded ({error})", library.cure)
 

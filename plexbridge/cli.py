@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import NoReturn
 
@@ -63,6 +64,8 @@ def call(
     config_path: Path | None,
 ) -> None:
     """Speak IN.wav to the model in real time, and write its answer to OUT.wav."""
+    if not isfinite(tail_seconds):
+        raise click.BadParameter("expected a number of seconds", param_hint="--tail")
     config = _load(config_path)
     model = config.find_model(model_name)
     _run(
@@ -140,6 +143,8 @@ async def _until_signal(work: Callable[[], Awaitable[int | None]], code_of_signa
             code = code_of_signal[signal.Signals(number)]
             nursery.cancel_scope.cancel(reason=f"signal {number}")
 
+    for number in code_of_signal:
+        signal.signal(number, signal.SIG_IGN)  # restored behind the receiver: a second signal changes nothing
     with trio.open_signal_receiver(*code_of_signal) as received:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait_signal)
@@ -154,7 +159,7 @@ async def _until_signal(work: Callable[[], Awaitable[int | None]], code_of_signa
 
 
 def main() -> None:
-    """Run the command line; the entry point of the package."""
+    """Run the command line; `plexbridge.__main__` calls it."""
     try:
         cli.main(standalone_mode=False)
     except click.ClickException as exc:

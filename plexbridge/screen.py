@@ -1,7 +1,6 @@
 """What a call looks like in a terminal: a live line while it lasts, and a summary on one screen at its end."""
 
 from rich.console import Console
-from rich.table import Table
 
 from plexbridge.audio.pcm import PEOPLE_FRAME_SAMPLES, PEOPLE_RATE_HZ, UPLINK_FRAME_SAMPLES
 from plexbridge.session.ledger import Distribution, Ledger
@@ -29,10 +28,10 @@ def live_line(ledger: Ledger, *, input_dbfs: float, output_dbfs: float, seconds_
 
 def print_summary(console: Console, ledger: Ledger, *, handshake_seconds: float) -> None:
     """Print what a call came to."""
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in _summary(ledger, handshake_seconds=handshake_seconds):
-        table.add_row(name, value)
-    console.print(table)
+    rows = _summary(ledger, handshake_seconds=handshake_seconds)
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        console.print(f"{name:<{width}}  {value}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _summary(ledger: Ledger, *, handshake_seconds: float) -> list[tuple[str, str]]:

@@ -148,7 +148,7 @@ def test_a_queue_without_a_word_ends_in_words_and_a_short_one_is_waited_for(tmp_
     assert hopeless.ended.code == 1
     assert hopeless.ended.stderr.splitlines()[-1] == f"plexbridge: {IN_VAIN}"
     assert patient.ended.code == 0, patient.ended.stderr
-    assert "The speech model is busy with another call or still loading; waiting." in patient.texts("event")
+    assert "Waiting for the speech model: it may be busy with another call, or still loading." in patient.texts("event")
     assert not state.audio_before_handshake
 
 

@@ -63,6 +63,7 @@ async def test_the_defaults_are_all_well_and_each_thing_has_its_line() -> None:
         "libopus, libogg, libopusfile",
         "soundfile",
         "soxr",
+        "discord.py",
         "log.file",
         "persona.voice",
         "persona.prompt",

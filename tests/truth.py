@@ -30,6 +30,8 @@ class Match:
     correlation: float
     window_lags_seconds: tuple[float, ...]
     """The lag in every second that holds speech; all alike when the delay is constant."""
+    window_correlations: tuple[float, ...]
+    """And how well each of those seconds matches at its own lag."""
     largest_step: float
     """The largest difference between neighbouring samples of what was heard."""
 
@@ -73,15 +75,17 @@ def compare(spoken: Samples, heard: Samples, *, rate_hz: int = PEOPLE_RATE_HZ) -
     lag, correlation = find_lag(spoken, heard)
     window = int(WINDOW_SECONDS * rate_hz)
     reach = rate_hz // 10
-    lags = []
+    lags, correlations = [], []
     for start in range(0, spoken.size - window + 1, window):
         part = spoken[start : start + window]
         first = start + lag - reach
         around = heard[max(0, first) : start + lag + window + reach]
         if float(np.sqrt(np.mean(part**2))) < AUDIBLE_RMS or around.size < window:
             continue
-        lags.append((find_lag(part, around)[0] + max(0, first) - start) / rate_hz)
-    return Match(lag / rate_hz, correlation, tuple(lags), largest_step(heard))
+        part_lag, part_correlation = find_lag(part, around)
+        lags.append((part_lag + max(0, first) - start) / rate_hz)
+        correlations.append(part_correlation)
+    return Match(lag / rate_hz, correlation, tuple(lags), tuple(correlations), largest_step(heard))
 
 
 def clean_round_trip(spoken: Samples) -> Samples:

@@ -71,7 +71,7 @@ class State(Enum):
 
 STATE_SENTENCES: Mapping[State, str] = {
     State.CONNECTING: "Connecting to the speech model.",
-    State.WAITING: "The speech model is busy with another call or still loading; waiting.",
+    State.WAITING: "Waiting for the speech model: it may be busy with another call, or still loading.",
     State.LIVE: "The speech model is listening.",
     State.TOO_SLOW: "The speech model is too slow at the moment; some of what you say is skipped.",
     State.ENDED: "The call has ended.",

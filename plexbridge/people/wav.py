@@ -6,7 +6,7 @@ as it is played; the `wave` module mends the header with every write, so the fil
 
 import json
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
@@ -73,13 +73,39 @@ class WavVoice:
         return finite.mean(axis=1, dtype=np.float32), self._is_read
 
 
+class AnswerFile:
+    """OUT.wav: made, or replaced, with the first frame, so that a call that never begins costs no earlier answer.
+
+    `open_file` opens it; whoever makes this owns `opened`, which closes it.
+    """
+
+    def __init__(self, open_file: Callable[[], IO[bytes]], opened: ExitStack) -> None:
+        self._open_file = open_file
+        self._opened = opened
+        self._answer: wave.Wave_write | None = None
+
+    def write(self, samples: NDArray[np.int16]) -> None:
+        """Add samples; the file is valid afterwards, even if plexbridge is killed. Raises OSError."""
+        if self._answer is None:
+            self._answer = self._open()
+        self._answer.writeframes(samples.astype("<i2").tobytes())
+
+    def _open(self) -> wave.Wave_write:
+        file = self._opened.enter_context(self._open_file())
+        answer = self._opened.enter_context(wave.open(file, "wb"))  # noqa: SIM115  # the stack is its context
+        answer.setnchannels(1)
+        answer.setsampwidth(2)
+        answer.setframerate(PEOPLE_RATE_HZ)
+        return answer
+
+
 class WavPeople:
     """The caller of `plexbridge call`: speaks IN.wav, hears into OUT.wav and reads into FILE.jsonl.
 
     Implements `session.people.People`. Sample 0 of the answer is the moment of the session's first tick.
     """
 
-    def __init__(self, voice: WavVoice, answer: wave.Wave_write, text_file: IO[str] | None) -> None:
+    def __init__(self, voice: WavVoice, answer: AnswerFile, text_file: IO[str] | None) -> None:
         self._voice = voice
         self._answer = answer
         self._text_file = text_file
@@ -139,7 +165,7 @@ class WavPeople:
 
     def _write(self, samples: NDArray[np.int16]) -> None:
         try:
-            self._answer.writeframes(samples.astype("<i2").tobytes())
+            self._answer.write(samples)
         except OSError as exc:
             raise RequestError(f"The answer can't be written any further: {exc.strerror}") from exc
         self._written_samples += samples.size
@@ -183,20 +209,17 @@ def _open_speech(path: Path) -> soundfile.SoundFile:
 
 
 @contextmanager
-def _create_answer(path: Path) -> Iterator[wave.Wave_write]:
+def _create_answer(path: Path) -> Iterator[AnswerFile]:
     try:
-        with ExitStack() as stack:
-            file = stack.enter_context(path.open("wb", buffering=0))  # so that it is valid even if we are killed
-            answer = stack.enter_context(wave.open(file, "wb"))
-            answer.setnchannels(1)
-            answer.setsampwidth(2)
-            answer.setframerate(PEOPLE_RATE_HZ)
-            answer.writeframes(b"")
-            opened = stack.pop_all()
+        is_new = not path.exists()
+        path.open("ab").close()  # so that it is known before the call whether it can be written
+        if is_new:
+            path.unlink()
     except OSError as exc:
         raise RequestError(f"{path} can't be written: {exc.strerror or exc}") from exc
-    with opened:
-        yield answer
+    with ExitStack() as opened:
+        # Unbuffered, so that the file is valid even if plexbridge is killed.
+        yield AnswerFile(lambda: path.open("wb", buffering=0), opened)
 
 
 @contextmanager

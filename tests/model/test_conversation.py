@@ -236,7 +236,7 @@ def test_every_state_has_a_sentence_for_people(state: State) -> None:
 
 
 def test_people_are_told_that_waiting_may_be_a_queue_and_that_a_slow_model_skips_speech() -> None:
-    assert "busy with another call or still loading" in STATE_SENTENCES[State.WAITING]
+    assert "may be busy with another call, or still loading" in STATE_SENTENCES[State.WAITING]
     assert "too slow" in STATE_SENTENCES[State.TOO_SLOW]
 
 

@@ -4,7 +4,7 @@ import errno
 import io
 import json
 import tracemalloc
-import wave
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from plexbridge.audio.pcm import (
 )
 from plexbridge.errors import RequestError
 from plexbridge.model.conversation import STATE_SENTENCES, State
-from plexbridge.people.wav import WavPeople, WavVoice, open_wav_people
+from plexbridge.people.wav import AnswerFile, WavPeople, WavVoice, open_wav_people
 
 HELLO = Path(__file__).parents[2] / "docs" / "hello.wav"
 TONE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(PEOPLE_FRAME_SAMPLES) / PEOPLE_RATE_HZ)).astype(np.float32)
@@ -330,15 +330,28 @@ def test_the_answer_is_a_valid_file_at_every_moment(tmp_path: Path, second_of_sp
     lengths = []
 
     with open_wav_people(second_of_speech, answer_path, None, tail_seconds=2.0) as people:
-        lengths.append(read_answer(answer_path).size)
         for tick in (0, 1, 2, 50, 149):
             people.play(TONE, tick)
             lengths.append(read_answer(answer_path).size)
         people.fill_to_end()
         lengths.append(read_answer(answer_path).size)
 
-    assert lengths == [960 * frames for frames in (0, 1, 2, 3, 51, 150, 150)]
+    assert lengths == [960 * frames for frames in (1, 2, 3, 51, 150, 150)]
     assert read_answer(answer_path).size == 150 * 960
+
+
+def test_a_call_that_never_begins_leaves_an_earlier_answer_and_makes_no_new_one(
+    tmp_path: Path, second_of_speech: Path
+) -> None:
+    earlier, new = tmp_path / "earlier.wav", tmp_path / "new.wav"
+    earlier.write_bytes(b"an earlier answer")
+
+    for answer_path in (earlier, new):
+        with open_wav_people(second_of_speech, answer_path, None, tail_seconds=2.0) as people:
+            people.tell(State.CONNECTING)
+
+    assert earlier.read_bytes() == b"an earlier answer"
+    assert not new.exists()
 
 
 def test_a_call_that_breaks_off_leaves_what_was_played(tmp_path: Path, second_of_speech: Path) -> None:
@@ -380,15 +393,15 @@ class FullDisk(io.BytesIO):
             raise OSError(errno.ENOSPC, "No space left on device")
         return super().write(data)
 
+    def close(self) -> None:
+        """Keep what was written, to be looked at."""
+
 
 def test_a_full_disk_ends_the_call_with_a_reason_and_a_valid_file(second_of_speech: Path) -> None:
     disk = FullDisk(room_bytes=44 + 3 * 1920 + 100)
 
-    with soundfile.SoundFile(second_of_speech) as sound, wave.open(disk, "wb") as answer:
-        answer.setnchannels(1)
-        answer.setsampwidth(2)
-        answer.setframerate(48_000)
-        people = WavPeople(WavVoice(sound, tail_seconds=0.0), answer, None)
+    with soundfile.SoundFile(second_of_speech) as sound, ExitStack() as opened:
+        people = WavPeople(WavVoice(sound, tail_seconds=0.0), AnswerFile(lambda: disk, opened), None)
         for tick in range(3):
             people.play(TONE, tick)
         with pytest.raises(RequestError, match="can't be written any further: No space left on device"):
@@ -410,10 +423,8 @@ class FullText(io.StringIO):
 
 
 def test_a_text_file_on_a_full_disk_ends_the_call_with_a_reason(second_of_speech: Path) -> None:
-    with soundfile.SoundFile(second_of_speech) as sound, wave.open(FullDisk(10_000), "wb") as answer:
-        answer.setnchannels(1)
-        answer.setsampwidth(2)
-        answer.setframerate(48_000)
+    with soundfile.SoundFile(second_of_speech) as sound, ExitStack() as opened:
+        answer = AnswerFile(lambda: FullDisk(10_000), opened)
         people = WavPeople(WavVoice(sound, tail_seconds=0.0), answer, FullText())
         with pytest.raises(RequestError, match="The text can't be written any further: No space left on device"):
             people.show(" Hello")
