@@ -84,10 +84,10 @@ def _watch(process: psutil.Popen, seconds: float, progress: Progress) -> list[_L
     looks: list[_Look] = []
     while process.poll() is None and time.monotonic() < start_seconds + seconds + START_AND_END_SECONDS:
         try:
-            cpu = process.cpu_times()
-            looks.append(
-                _Look(time.monotonic(), cpu.user + cpu.system, process.memory_info().rss, process.num_threads())
-            )
+            cpu, rss_bytes = process.cpu_times(), process.memory_info().rss
+            if not rss_bytes:
+                break  # its memory is gone already: it is about to have ended
+            looks.append(_Look(time.monotonic(), cpu.user + cpu.system, rss_bytes, process.num_threads()))
         except psutil.Error:  # it ended between two lines, or is only waiting to be reaped
             break
         progress.report("call", f"{time.monotonic() - start_seconds:.0f} of {seconds:.0f} s")
