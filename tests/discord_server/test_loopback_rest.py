@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
@@ -110,13 +111,16 @@ def test_a_button_a_menu_and_a_form_reach_the_bot(discord_server: Control, bot: 
     after = discord_server.last_index
     message = bot.send_panel(general)
 
-    used = (
-        discord_server.press_button(person, message, "panel-button"),
-        discord_server.choose(person, message, "panel-menu", "tea"),
-        discord_server.submit_modal(person, general, "panel-form", name="Ada"),
-    )
-    callbacks = [discord_server.wait("interaction", "callback", after=after, interaction_id=id_) for id_ in used]
-    answers = [callback.data["payload"] for callback in callbacks]
+    def answer_to(interaction_id: int) -> Any:
+        callback = discord_server.wait("interaction", "callback", after=after, interaction_id=interaction_id)
+        return callback.data["payload"]
+
+    # One after the other: discord.py knows the form only when it has shown it.
+    answers = [
+        answer_to(discord_server.press_button(person, message, "panel-button")),
+        answer_to(discord_server.choose(person, message, "panel-menu", "tea")),
+        answer_to(discord_server.submit_modal(person, general, "panel-form", name="Ada")),
+    ]
 
     assert answers[0]["type"] == 9, "the button shows the form"
     assert answers[1]["data"]["content"] == "tea"
