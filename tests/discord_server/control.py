@@ -145,7 +145,7 @@ class Control:
         """Let a person leave; `abort` cuts its connection instead, and the server notices later."""
         self.call("leave", person_id=person_id, abort=abort)
 
-    def speak_wav(self, person_id: int, path: Path, *, manner: Manner = Manner(), wait: bool = True) -> int:  # noqa: B008
+    def speak_wav(self, person_id: int, path: Path, *, manner: Manner = Manner(), wait: bool = True) -> int:  # noqa: B008  # it is frozen
         """Let a person say a sound file in real time; return the number of frames."""
         return self._speak(person_id, {"wav": str(path)}, manner, wait=wait)
 
@@ -155,7 +155,7 @@ class Control:
         *,
         hz: float = 440.0,
         seconds: float = 1.0,
-        manner: Manner = Manner(),  # noqa: B008
+        manner: Manner = Manner(),  # noqa: B008  # it is frozen
         wait: bool = True,
     ) -> int:
         """Let a person whistle in real time; return the number of frames."""
@@ -166,7 +166,7 @@ class Control:
         person_id: int,
         packets: list[bytes],
         *,
-        manner: Manner = Manner(),  # noqa: B008
+        manner: Manner = Manner(),  # noqa: B008  # it is frozen
         wait: bool = True,
     ) -> int:
         """Let a person send these Opus packets of 20 ms in real time; return their number."""

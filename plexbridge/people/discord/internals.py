@@ -59,7 +59,7 @@ def prepare(*, api_base: str, gateway: str) -> None:
     """Tell discord.py where Discord is, and give it our reader; before the client logs in."""
     Route.BASE = api_base
     DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(gateway)
-    voice_state.SocketReader = _Reader  # type: ignore[misc]
+    voice_state.SocketReader = _Reader  # type: ignore[misc]  # a class in the place of another, on purpose
 
 
 class _Reader(voice_state.SocketReader):
@@ -140,7 +140,7 @@ class _Reader(voice_state.SocketReader):
         if len(data) == _DISCOVERY_BYTES and data[1] == _DISCOVERY_ANSWER:
             self._answered(data)
         elif data:
-            self.state.voice_client.inbox.offer(data)  # type: ignore[attr-defined]
+            self.state.voice_client.inbox.offer(data)  # type: ignore[attr-defined]  # the client is always ours
 
     def _answered(self, data: bytes) -> None:
         with self._lock:
