@@ -22,14 +22,15 @@ import numpy as np
 import trio
 
 from plexbridge.audio.pcm import Samples
-from plexbridge.config import AudioConfig, DiscordConfig, ModelConfig, PersonaConfig
+from plexbridge.config import AudioConfig, ModelConfig, PersonaConfig
 from plexbridge.errors import PlexbridgeError
 from plexbridge.model.conversation import State
-from plexbridge.people.discord.front import open_front
+from plexbridge.people.discord.talk import Talk
 from plexbridge.people.discord.voice import DiscordPeople
 from plexbridge.service import hold_conversation, open_backend, session_settings
 from plexbridge.session.ledger import Distribution, Ledger
 from plexbridge.session.people import Frame
+from tests.discord_front import open_front_at
 from tests.discord_server.control import Control, Faults, run_discord_server
 
 SPEECH = Path(__file__).parents[1] / "docs" / "hello.wav"
@@ -127,18 +128,13 @@ async def measure(seconds: float) -> Measured:
 
 
 async def _measure(control: Control, seconds: float) -> Measured:
-    ready = control.ready
-    settings = DiscordConfig.model_validate(
-        {"token": ready.token, "api_base": ready.api_base, "gateway": ready.gateway, "ca_file": ready.ca_file},
-        strict=False,
-    )
     ledger, live = Ledger(), trio.Event()
     watched: list[WatchedPeople] = []
     audio = session_settings(AudioConfig())
     async with open_backend(ModelConfig(dialect="loopback")) as backend:
 
-        async def converse(people: DiscordPeople) -> PlexbridgeError | None:
-            watched.append(WatchedPeople(people))
+        async def converse(talk: Talk) -> PlexbridgeError | None:
+            watched.append(WatchedPeople(talk.people))
             return await hold_conversation(
                 backend,
                 watched[0],
@@ -148,7 +144,7 @@ async def _measure(control: Control, seconds: float) -> Measured:
                 on_open=lambda link: live.set(),
             )
 
-        async with open_front(settings, converse, sessions=1) as front:
+        async with open_front_at(control, converse) as front:
             person = control.add_person("Ada")
             channel = control.voice_channel()
             await trio.to_thread.run_sync(partial(control.join, person, channel))
@@ -157,7 +153,7 @@ async def _measure(control: Control, seconds: float) -> Measured:
             control.set_faults(Faults(jitter_seconds=JITTER_SECONDS), sender_id=person)
             for _ in range(max(1, round(seconds / SPEECH_SECONDS))):
                 await trio.to_thread.run_sync(partial(control.speak_wav, person, SPEECH))
-            times = [arrival.at_seconds for arrival in control.received(ready.bot_id)]
+            times = [arrival.at_seconds for arrival in control.received(control.ready.bot_id)]
             started = trio.current_time()
             await trio.to_thread.run_sync(partial(control.leave, person))
             while front.rooms.rooms:  # noqa: ASYNC110  # seen from outside

@@ -18,13 +18,14 @@ from functools import partial
 import psutil
 import trio
 
-from plexbridge.config import AudioConfig, DiscordConfig, ModelConfig, PersonaConfig
+from plexbridge.config import AudioConfig, ModelConfig, PersonaConfig
 from plexbridge.errors import PlexbridgeError
-from plexbridge.people.discord.front import Front, open_front
+from plexbridge.people.discord.front import Front
+from plexbridge.people.discord.talk import Talk
 from plexbridge.service import hold_conversation, open_backend, session_settings
 from plexbridge.session.ledger import Ledger
 from plexbridge.session.link import Link
-from plexbridge.session.people import People
+from tests.discord_front import open_front_at
 from tests.discord_server.control import Control, run_discord_server
 
 _libc = ctypes.CDLL(None)
@@ -95,25 +96,20 @@ async def run_rounds(rounds: int, report: Callable[[int], None] = lambda number:
 
 
 async def _run_rounds(control: Control, rounds: int, report: Callable[[int], None]) -> Outcome:
-    ready = control.ready
-    settings = DiscordConfig.model_validate(
-        {"token": ready.token, "api_base": ready.api_base, "gateway": ready.gateway, "ca_file": ready.ca_file},
-        strict=False,
-    )
     live = _Opened()
     async with open_backend(ModelConfig(dialect="loopback")) as backend:
 
-        async def converse(people: People) -> PlexbridgeError | None:
+        async def converse(talk: Talk) -> PlexbridgeError | None:
             return await hold_conversation(
                 backend,
-                people,
+                talk.people,
                 persona=PersonaConfig(),
                 settings=session_settings(AudioConfig()),
                 ledger=Ledger(),
                 on_open=live.set,
             )
 
-        async with open_front(settings, converse, sessions=1) as front:
+        async with open_front_at(control, converse) as front:
             person = control.add_person("Ada")
             channel = control.voice_channel()
             slowest = 0.0

@@ -1,7 +1,8 @@
 """The report of `plexbridge check`: the configuration in force, and one line for each thing that it needs.
 
-A line says what was found and, where something is wrong or risky, the cure. Nothing here opens a connection: a model
-is tried by the `probe` that the caller hands in, which holds the model's lock like any call does.
+A line says what was found and, where something is wrong or risky, the cure. Nothing here connects to a model: it is
+tried by the `probe` that the caller hands in, which holds the model's lock like any call does. The store is looked into
+as it is; what is missing there is not made.
 """
 
 import os
@@ -15,7 +16,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from plexbridge.audio import opus
-from plexbridge.config import Config, ModelConfig, PersonaConfig
+from plexbridge.config import Config, ModelConfig, PersonaConfig, StoreConfig, mask_store_url
 from plexbridge.errors import (
     ConfigError,
     LibraryMissing,
@@ -110,6 +111,7 @@ async def check(config: Config, *, probe: Probe, libraries: Sequence[Library] = 
     findings = [Finding(Verdict.OK, "Python", platform.python_version())]
     findings += (_library_finding(library) for library in libraries)
     findings.append(_log_finding(config.log.file))
+    findings.append(await _store_finding(config.store))
     findings += _persona_findings(config)
     for model in config.model:
         findings += _address_findings(model, config.persona)
@@ -139,6 +141,22 @@ def _log_finding(file: Path | None) -> Finding:
     if is_writable:
         return Finding(Verdict.OK, "log.file", str(file))
     return Finding(Verdict.FAIL, "log.file", f"{file} can't be written", "make its folder, or name another file")
+
+
+async def _store_finding(store: StoreConfig) -> Finding:
+    """Return of how many people something is stored."""
+    # Only now: it brings SQLAlchemy and Alembic, a third of a second, and the other commands import this module too.
+    from plexbridge.store.settings import count_people
+
+    shown = mask_store_url(store.url)
+    try:
+        people = await count_people(store.url)
+    except ConfigError as error:
+        found, _, cure = error.faults[0].removeprefix("store.url: found ").rpartition(": ")
+        return Finding(Verdict.FAIL, "store.url", found, cure)
+    if people is None:
+        return Finding(Verdict.OK, "store.url", f"{shown}, will be made at first start")
+    return Finding(Verdict.OK, "store.url", f"{shown}, people: {people}")
 
 
 def _persona_findings(config: Config) -> Iterator[Finding]:

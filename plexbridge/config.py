@@ -23,11 +23,12 @@ from pydantic import (
 )
 
 from plexbridge.audio.opus import MODEL_UPLINK
-from plexbridge.config_faults import Origins, Shown, effective_lines, nearest
+from plexbridge.config_faults import FROM_FILE, Origins, Shown, effective_lines, nearest
 from plexbridge.config_source import read
 from plexbridge.errors import ConfigError, RequestError
 from plexbridge.model.request import Dialect, build_request, clean_prompt, parse_address
 from plexbridge.model.voices import VOICES, check_voice
+from plexbridge.store.address import EXPECTED, in_folder, parse_store_url
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["text", "json"]
@@ -54,12 +55,24 @@ def mask_url(url: str) -> str:
 
     It must hold for text that is no valid address too, so it hides rather more than a parser would.
     """
-    masked = re.sub(r"^([a-zA-Z]*://)?.*@", r"\1***@", url, flags=re.DOTALL)
+    masked = re.sub(r"^([a-zA-Z0-9+]*://)?.*@", r"\1***@", url, flags=re.DOTALL)
     masked, hash_sign, _ = masked.partition("#")
     address, question_mark, query = masked.partition("?")
     # A part that is no `name=value` may be a token by itself, with the padding of base64 at its end.
     items = [f"{item[1]}=***" if (item := _QUERY_ITEM.fullmatch(part)) else "***" for part in query.split("&")]
     return address + question_mark + ("&".join(items) if query else "") + (hash_sign and "#***")
+
+
+def mask_store_url(url: str) -> str:
+    """Return the address of a database as others may see it; that of a file hides nothing."""
+    address = parse_store_url(url)
+    if address is not None:
+        return address.shown
+    scheme, separator, rest = url.partition("://")
+    if "@" in rest or scheme == "sqlite" or not re.search("[:=]", rest if separator else url.removeprefix("sqlite:")):
+        return mask_url(url)
+    # Without an @ nobody can tell which part is a password.
+    return f"{scheme}://***" if separator and scheme.replace("+", "").isalnum() else "***"
 
 
 def mask_prompt(prompt: str) -> str:
@@ -242,6 +255,7 @@ class DiscordConfig(_Table):
 
     token: SecretStr | None = Field(default=None, description="the bot's token, without blanks")
     auto_join: bool = Field(default=True, description="true or false")
+    prefix_commands: bool = Field(default=False, description="true or false")
     guilds: _Ids = ()
     channels: _Ids = ()
     text_channel: int | None = Field(default=None, ge=1, le=MAX_ID, description="the id of a channel")
@@ -279,6 +293,21 @@ def _has_host(address: str) -> bool:
         return False
 
 
+class StoreConfig(_Table):
+    """Where it is kept what people have set: a file of SQLite, or a database of a PostgreSQL server."""
+
+    url: Annotated[str, Shown(mask_store_url)] = Field(
+        default="sqlite:///plexbridge.db", repr=False, description=EXPECTED
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        if parse_store_url(url) is None:
+            raise ValueError(EXPECTED)
+        return url
+
+
 class LogConfig(_Table):
     """What is logged, how, and where to; without a file it is standard error."""
 
@@ -298,6 +327,7 @@ class Config(_Table):
     persona: PersonaConfig = PersonaConfig()
     audio: AudioConfig = AudioConfig()
     discord: DiscordConfig = DiscordConfig()
+    store: StoreConfig = StoreConfig()
     log: LogConfig = LogConfig()
     _path: Path | None = PrivateAttr(default=None)
     _origins: Origins = PrivateAttr(default_factory=dict)
@@ -320,11 +350,12 @@ class Config(_Table):
         return by_name[name]
 
     def private_texts(self) -> tuple[str, ...]:
-        """Return what must stand in no log: the prompt, the token, and the values in the queries of the addresses."""
+        """Return what must stand in no log: the prompt, the token, and what is secret in the addresses."""
         queries = (urlsplit(model.url).query for model in self.model)
         values = (value for query in queries for _, value in parse_qsl(query))
         token = () if self.discord.token is None else (self.discord.token.get_secret_value(),)
-        return (self.persona.prompt, *token, *values)
+        database = parse_store_url(self.store.url)
+        return (self.persona.prompt, *token, *values, *(() if database is None else database.secrets))
 
     def effective(self) -> tuple[str, ...]:
         """Return the configuration as TOML without secrets, one line per key, with where each value came from."""
@@ -340,5 +371,9 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     if path is None and DEFAULT_FILE.exists():
         path = DEFAULT_FILE
     config, origins = read(Config, path, environ)
+    if path is not None and origins.get(("store", "url"), FROM_FILE) == FROM_FILE:
+        # Like the file's other paths, and the default too: what is stored must not depend on where one starts from.
+        url = in_folder(config.store.url, path.absolute().parent)
+        config = config.model_copy(update={"store": config.store.model_copy(update={"url": url})})
     config._path, config._origins = path, origins
     return config

@@ -73,7 +73,7 @@ class LinkError(PlexbridgeError):
 class ModelUnreachable(LinkError):
     """Nothing answers at the address: name not found, refused, no route, or no WebSocket there."""
 
-    user_message = "The speech model can't be reached."
+    user_message = "The speech model can't be reached. Please try again later."
 
 
 class ModelUntrusted(LinkError):
@@ -137,6 +137,34 @@ class DiscordLost(DiscordError):
 
 
 class VoiceRefused(DiscordError):
-    """A voice channel can't be joined: no permission, or no answer in time."""
+    """A voice channel can't be joined: no answer in time, or Discord closes the connection."""
 
     user_message = "The voice channel could not be joined."
+
+
+class VoiceForbidden(DiscordError):
+    """The bot may not do in a channel what it has to; the sentence names what, and where to allow it."""
+
+    def __init__(self, user_message: str) -> None:
+        super().__init__(user_message)
+        self.user_message = user_message
+
+
+class VoiceEnded(DiscordError):
+    """The bot was meant to leave the voice channel: a moderator or Discord has taken it out."""
+
+    def __init__(self, cause: str, user_message: str) -> None:
+        super().__init__(cause)
+        self.user_message = user_message
+
+
+class VoiceLost(DiscordError):
+    """The connection to the voice channel broke, and could not be restored in time."""
+
+    user_message = "The connection to the voice channel was lost and could not be restored."
+
+
+class StoreError(PlexbridgeError):
+    """What people have set can't be saved or read: the database is locked, full, damaged, gone or silent."""
+
+    user_message = "Your settings can't be saved or read at the moment."

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from random import Random
 
 import click
 import trio
@@ -9,10 +10,8 @@ import trio
 from plexbridge.config import Config
 from plexbridge.errors import PlexbridgeError
 from plexbridge.people.discord.library import check_library
-from plexbridge.service import Backend, Failures, hold_conversation, open_backend, session_settings
-from plexbridge.session.ledger import Ledger
-from plexbridge.session.link import Link
-from plexbridge.session.people import People
+from plexbridge.people.discord.talk import Talk, find_persona, hold_talk
+from plexbridge.service import Backend, Failures, open_backend, session_settings
 
 
 async def run_service(config: Config) -> None:
@@ -38,22 +37,16 @@ async def _open_discord(config: Config, backend: Backend) -> AsyncIterator[str |
         yield None
         return
     check_library()
-    # Only now: its import fails where another library has taken discord.py's name, and takes half a second.
+    # Only now: imports that take their time, and discord.py's fails where another library has taken its name.
     from plexbridge.people.discord.front import open_front
+    from plexbridge.store.settings import open_store
 
-    async def converse(people: People) -> PlexbridgeError | None:
-        return await hold_conversation(
-            backend,
-            people,
-            persona=config.persona,
-            settings=session_settings(config.audio),
-            ledger=Ledger(),
-            on_open=_ignore,
-        )
+    async with open_store(config.store.url) as store:
 
-    async with open_front(config.discord, converse, sessions=backend.model.sessions) as front:
-        yield front.description
+        async def converse(talk: Talk) -> PlexbridgeError | None:
+            persona = await find_persona(talk, store, config.persona)
+            settings = session_settings(config.audio)
+            return await hold_talk(talk, backend, persona=persona, settings=settings, random=Random())
 
-
-def _ignore(link: Link) -> None:
-    """Nobody wants to know how long the handshake took."""
+        async with open_front(config, backend.model, store, converse) as front:
+            yield front.description

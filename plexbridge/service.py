@@ -17,9 +17,9 @@ import trio
 from plexbridge import logs
 from plexbridge.audio.opus import MODEL_UPLINK
 from plexbridge.config import AudioConfig, ModelConfig, PersonaConfig
-from plexbridge.errors import LinkError, ModelLimit, PlexbridgeError
+from plexbridge.errors import ConfigError, LinkError, ModelLimit, PlexbridgeError
 from plexbridge.model.answers import Echo
-from plexbridge.model.conversation import State
+from plexbridge.model.conversation import Conversation, State
 from plexbridge.model.lock import hold_model
 from plexbridge.model.loopback import LoopbackServer, listen_loopback, serve_loopback
 from plexbridge.model.request import build_request
@@ -57,6 +57,23 @@ async def open_backend(model: ModelConfig) -> AsyncIterator[Backend]:
         nursery.start_soon(serve_loopback, LoopbackServer(Echo), listeners)
         yield Backend(model, url, dial)
         nursery.cancel_scope.cancel(reason="its user has finished")
+
+
+@dataclass(slots=True)
+class Progress:
+    """What others may see of a conversation while it lasts."""
+
+    ledger: Ledger | None = None
+    """Of the present or latest link to the model."""
+    conversation: Conversation | None = None
+    """None while the model is not there."""
+    voice: str | None = None
+    """The voice that was asked for."""
+
+    @property
+    def state(self) -> State | None:
+        """The model's state; None while it is not there."""
+        return None if self.conversation is None else self.conversation.state
 
 
 def session_settings(audio: AudioConfig) -> SessionSettings:
@@ -142,7 +159,8 @@ class Failures:
         known = [error for error in self._leaves if isinstance(error, PlexbridgeError)]
         known.sort(key=lambda error: not isinstance(error, LinkError))
         for error in known[:1]:
-            logger.warning("%s failed: %s: %s", self._what, type(error).__name__, error)
+            if not isinstance(error, ConfigError):  # which is told to the operator as it is, once
+                logger.warning("%s failed: %s: %s", self._what, type(error).__name__, error)
             return error
         return None
 

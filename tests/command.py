@@ -28,10 +28,15 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
     return {**inherited, **settings}
 
 
-def start(*arguments: str, cwd: Path, settings: Mapping[str, str] = NO_SETTINGS) -> subprocess.Popen[str]:
-    """Start `plexbridge` with pipes for what it prints; `settings` are environment variables."""
+def start(
+    *arguments: str, cwd: Path, settings: Mapping[str, str] = NO_SETTINGS, module: str = "plexbridge"
+) -> subprocess.Popen[str]:
+    """Start `plexbridge` with pipes for what it prints; `settings` are environment variables.
+
+    Another `module` of this repository may stand in its place.
+    """
     return subprocess.Popen(
-        [sys.executable, "-m", "plexbridge", *arguments],
+        [sys.executable, "-m", module, *arguments],
         cwd=cwd,
         env=environment(settings),
         stdout=subprocess.PIPE,

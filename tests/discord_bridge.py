@@ -1,5 +1,6 @@
 """`plexbridge run` as a process between a loopback Discord and a model, for the live tests and the benchmarks."""
 
+import json
 import signal
 import subprocess
 import threading
@@ -13,7 +14,8 @@ import numpy as np
 import soundfile
 
 from plexbridge.audio.pcm import Samples
-from tests.command import NO_SETTINGS, SPEECH, Ended, start
+from tests.command import NO_SETTINGS, ROOT, SPEECH, Ended, start
+from tests.counted_bridge import PREFIX
 from tests.discord_server.control import Control
 
 READY_SECONDS = 30.0
@@ -41,6 +43,17 @@ class Bridge:
         """What it has written to stderr so far."""
         return "".join(self._log)
 
+    def count(self) -> dict[str, int]:
+        """Return how many tasks, threads and descriptors it has; only for one that is counted."""
+        counted = self.log.count(PREFIX)
+        self.process.send_signal(signal.SIGUSR1)
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while self.log.count(PREFIX) == counted:
+            assert time.monotonic() < deadline, "it does not count"
+            time.sleep(0.01)  # between two looks at another process
+        counts: dict[str, int] = json.loads(self.log.rpartition(PREFIX)[2].splitlines()[0])
+        return counts
+
     def stop(self) -> Ended:
         """Send SIGTERM and wait for the end."""
         started = time.monotonic()
@@ -50,9 +63,16 @@ class Bridge:
 
 
 @contextmanager
-def run_bridge(control: Control, folder: Path, settings: Mapping[str, str] = NO_SETTINGS) -> Iterator[Bridge]:
-    """Run `plexbridge run`, ready inside the block; a process that still runs at the end is stopped."""
-    with start("run", cwd=folder, settings={**discord_at(control), **settings}) as process:
+def run_bridge(
+    control: Control, folder: Path, settings: Mapping[str, str] = NO_SETTINGS, *, is_counted: bool = False
+) -> Iterator[Bridge]:
+    """Run `plexbridge run`, ready inside the block; a process that still runs at the end is stopped.
+
+    `is_counted` makes it one that says how many tasks and so on it has.
+    """
+    everything = {**discord_at(control), **settings, "PYTHONPATH": str(ROOT)}
+    module = "tests.counted_bridge" if is_counted else "plexbridge"
+    with start("run", cwd=folder, settings=everything, module=module) as process:
         assert process.stdout is not None
         bridge = Bridge(process, "")
         reader = threading.Thread(target=_collect, args=(process, bridge._log))
@@ -84,7 +104,7 @@ def wait_bot(control: Control, channel_id: int, *, is_there: bool, seconds: floa
     started = time.monotonic()
     while (control.ready.bot_id in members(control, channel_id)) is not is_there:
         assert time.monotonic() < started + seconds, f"the bot is not where it should be after {seconds} s"
-        time.sleep(0.01)
+        time.sleep(0.01)  # between two looks at another process
     return time.monotonic() - started
 
 
@@ -105,7 +125,7 @@ def wait_talking(control: Control, bridge: Bridge, channel_id: int, *people: int
         if has_group and bridge.log.rfind("talking to model") > bridge.log.rfind("left channel"):
             return
         assert time.monotonic() < deadline, "the conversation did not come to be"
-        time.sleep(0.01)
+        time.sleep(0.01)  # between two looks at another process
 
 
 def speech_part(folder: Path, start_seconds: float, end_seconds: float) -> Path:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.delay import PartDelay, part_delays
+from benchmarks.faults_page import Outcome, Parting, Report, page
 from benchmarks.observation import Observation
 from benchmarks.results import Results, judge, machine
 from benchmarks.soak import Range, Soak, SoakedCall
@@ -265,3 +266,49 @@ def test_an_unknown_part_is_a_fault_of_usage() -> None:
 
     assert ended.returncode == 2
     assert "stages" in ended.stderr
+
+
+@pytest.mark.live
+def test_a_short_run_of_the_faults_writes_a_page_and_a_picture(tmp_path: Path) -> None:
+    out = tmp_path / "faults.md"
+    command = [sys.executable, "-m", "benchmarks.faults", "--short", "--seed", "7", "--out", str(out)]
+
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=END_SECONDS, check=False)
+
+    assert "seed 7: " in ended.stderr
+    rows = [line for line in out.read_text().splitlines() if line.endswith("| goes on |")]
+    assert len(rows) == 3
+    assert "I was taken out of the voice channel" in out.read_text()
+    assert matplotlib.image.imread(tmp_path / "faults.png").shape[1] > 1_000
+
+
+def outcome(*, answered_seconds: float | None = 0.2, hole_seconds: float | None = 0.1) -> Outcome:
+    """Return what a fault was like that people hardly noticed."""
+    return Outcome("the roof falls in", answered_seconds, hole_seconds, ("Oh.",), "goes on")
+
+
+@pytest.mark.parametrize(
+    ("felt", "is_late"),
+    [
+        (outcome(), False),
+        (outcome(answered_seconds=5.0, hole_seconds=5.0), False),
+        (outcome(answered_seconds=5.1), True),
+        (outcome(hole_seconds=5.1), True),
+        (outcome(answered_seconds=None), True),
+        (outcome(hole_seconds=None), True),
+    ],
+)
+def test_a_fault_may_be_felt_for_five_seconds(felt: Outcome, is_late: bool) -> None:
+    assert felt.is_late is is_late
+
+
+def test_the_page_of_the_faults_tells_all_of_each() -> None:
+    partings = [Parting("the house is sold", 0.5, ())]
+
+    text = page(Report("2026-01-01", 7, False, (0.1, 0.2), [outcome(answered_seconds=None)], partings), "house.png")
+
+    assert "| the roof falls in | never | 0.10 s | “Oh.” | goes on |" in text
+    assert "| the house is sold | 0.50 s | nothing |" in text
+    assert "--seed 7" in text
+    assert "all but 1." in text
+    assert "(house.png)" in text

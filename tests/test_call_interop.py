@@ -22,7 +22,7 @@ SILENT = "The speech model has stopped answering."
 REFUSED = "The speech model refused the call. Its voice or persona may not exist on this server."
 IN_VAIN = "The speech model gave no answer: it is busy with another call or still loading. Please try again later."
 WRONG_ADDRESS = "The speech model's address or certificate is not right, so no connection was made."
-UNREACHABLE = "The speech model can't be reached."
+UNREACHABLE = "The speech model can't be reached. Please try again later."
 
 
 def short_call(folder: Path, url: str, **settings: str) -> Called:

@@ -1,5 +1,7 @@
 """The report of `plexbridge check`: what each line finds, and the cure that it names."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,10 +9,11 @@ import pytest
 import trustme
 
 from plexbridge.check import CheckReport, Finding, Library, Probe, Verdict, check
-from plexbridge.config import Config, LogConfig, ModelConfig, PersonaConfig
+from plexbridge.config import Config, LogConfig, ModelConfig, PersonaConfig, StoreConfig
 from plexbridge.errors import (
     ConfigError,
     LibraryMissing,
+    LibraryUnfit,
     LinkError,
     ModelBusy,
     ModelRefused,
@@ -19,6 +22,7 @@ from plexbridge.errors import (
     PlexbridgeError,
     RequestError,
 )
+from plexbridge.store.settings import open_store
 
 URL = "wss://gpu.example:8998/api/chat"
 
@@ -65,6 +69,7 @@ async def test_the_defaults_are_all_well_and_each_thing_has_its_line() -> None:
         "soxr",
         "discord.py",
         "log.file",
+        "store.url",
         "persona.voice",
         "persona.prompt",
         "model loopback address",
@@ -119,6 +124,7 @@ def test_a_line_stays_one_line_and_can_not_command_the_terminal() -> None:
             "FAIL  audio: not found: libogg — Debian: apt install libogg0.",
         ),
         (LibraryMissing("not found"), "FAIL  audio: not found — install it"),
+        (LibraryUnfit("Another library has its name."), "FAIL  audio: Another library has its name."),
         (ImportError("no such module"), "FAIL  audio: can't be loaded (no such module) — install it"),
         (OSError("no such file"), "FAIL  audio: can't be loaded (no such file) — install it"),
     ],
@@ -146,6 +152,68 @@ async def test_the_log_file_is_tried_without_being_made(name: str, verdict: str,
 
     assert line(report, "log.file").startswith(f"{verdict:<4}  log.file: {tmp_path / name}")
     assert names_in(tmp_path) == before
+
+
+async def line_for_store(url: str) -> str:
+    return line(await check(Config(store=StoreConfig(url=url)), probe=answering), "store.url")
+
+
+async def test_a_store_that_is_not_there_yet_is_well_and_is_not_made(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/a.db"
+
+    assert await line_for_store(url) == f"ok    store.url: {url}, will be made at first start"
+    assert names_in(tmp_path) == set()
+
+
+async def test_the_people_in_the_store_are_counted(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/a.db"
+    async with open_store(url) as store:
+        await store.set_voice("discord:1", "NATM1")
+        await store.set_prompt("discord:2", "sesame")
+
+    assert await line_for_store(url) == f"ok    store.url: {url}, people: 2"
+    assert names_in(tmp_path) == {"a.db"}
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "cure"),
+    [
+        ("none/a.db", 'no folder "{folder}/none", expected one', "make it, or name another place"),
+        ("folder", 'something that is no file at "sqlite:///{folder}/folder"', "name another place"),
+        ("other", 'a damaged database, or none of SQLite at "sqlite:///{folder}/other"', "restore it, or move it away"),
+    ],
+)
+async def test_a_store_that_can_not_be_used_fails_with_the_cure(
+    name: str, found: str, cure: str, tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "other").write_text("no database " * 100)
+    before = names_in(tmp_path)
+
+    text = await line_for_store(f"sqlite:///{tmp_path}/{name}")
+
+    assert text.startswith(f"FAIL  store.url: {found.format(folder=tmp_path)}")
+    assert text.partition(" — ")[2].startswith(cure)
+    assert names_in(tmp_path) == before
+
+
+async def test_the_password_of_the_store_is_not_in_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    config = Config(store=StoreConfig(url="postgresql+psycopg://me:sesame@host/db"))
+
+    report = await check(config, probe=answering)
+
+    assert "sesame" not in "\n".join(report.lines())
+    assert line(report, "store.url") == (
+        'FAIL  store.url: PostgreSQL without its driver at "postgresql+psycopg://***@host/db", expected psycopg — '
+        'pip install "psycopg[binary]"'
+    )
+
+
+def test_what_the_store_needs_is_imported_by_the_look_into_it_only() -> None:
+    script = "import sys, plexbridge.check; sys.exit('sqlalchemy' in sys.modules or 'alembic' in sys.modules)"
+
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 async def test_a_voice_of_the_operator_is_left_to_the_server() -> None:
@@ -257,7 +325,11 @@ async def test_a_model_in_use_is_skipped_and_is_no_failure(make_probe: Callable[
 @pytest.mark.parametrize(
     ("error", "found", "cure"),
     [
-        (ModelUnreachable("refused"), "The speech model can't be reached. (refused)", "start the server"),
+        (
+            ModelUnreachable("refused"),
+            "The speech model can't be reached. Please try again later. (refused)",
+            "start the server",
+        ),
         (ModelUntrusted("unknown certificate"), f"{ModelUntrusted.user_message} (unknown certificate)", "wss://"),
         (ModelRefused("1006"), f"{ModelRefused.user_message} (1006)", "voice"),
         (LinkError("odd"), f"{LinkError.user_message} (odd)", "log"),

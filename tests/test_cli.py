@@ -162,8 +162,10 @@ def test_an_unreachable_model_is_one_sentence_and_exit_code_1(tmp_path: Path) ->
     called = call(tmp_path, settings=model_at("ws://127.0.0.1:9/api/chat"))
 
     assert called.ended.code == 1
-    assert called.ended.stderr.splitlines()[-1] == "plexbridge: The speech model can't be reached."
-    assert called.texts("error") == ["The speech model can't be reached."]
+    assert (
+        called.ended.stderr.splitlines()[-1] == "plexbridge: The speech model can't be reached. Please try again later."
+    )
+    assert called.texts("error") == ["The speech model can't be reached. Please try again later."]
     assert called.ended.stdout == ""
 
 

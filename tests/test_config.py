@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from plexbridge.config import DEFAULT_PROMPT, Config, ModelConfig, PersonaConfig, load, mask_url
+from plexbridge.config import DEFAULT_PROMPT, Config, ModelConfig, PersonaConfig, StoreConfig, load, mask_url
 from plexbridge.errors import ConfigError, RequestError
 
 SHIPPED = Path(__file__).parents[1] / "config.toml"
@@ -18,8 +18,8 @@ ADVICE = 'such as ws://localhost:8998/api/chat, or dialect = "loopback"'
 
 @pytest.fixture(autouse=True)
 def _empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
 
 
 def load_text(text: str, **environ: str) -> Config:
@@ -102,6 +102,7 @@ def test_discord_is_off_without_a_token_and_its_lists_come_from_the_file_or_with
         ('api_base = "https://x/api/v9"', 'discord.api_base: found "https://x/api/v9", expected an address that ends'),
         ('gateway = "https://x/"', 'discord.gateway: found "https://x/", expected an address that begins with wss://'),
         ('proxy = "nowhere"', 'discord.proxy: found "nowhere", expected the address of an HTTP proxy, such as'),
+        ('proxy = "http://[x"', 'discord.proxy: found "http://[x", expected the address of an HTTP proxy, such as'),
         ('proxy = "http://a:b@"', 'discord.proxy: found "http://***@", expected the address of an HTTP proxy, such as'),
     ],
 )
@@ -109,6 +110,67 @@ def test_what_discord_can_not_use_is_named(line: str, fault: str) -> None:
     (found,) = faults_of(f"[discord]\n{line}\n")
 
     assert found.startswith(fault)
+
+
+def test_commands_with_a_prefix_are_off_unless_somebody_turns_them_on() -> None:
+    assert not Config().discord.prefix_commands
+    assert load_text("[discord]\nprefix_commands = true\n").discord.prefix_commands
+    assert load(None, {"PLEXBRIDGE_DISCORD_PREFIX_COMMANDS": "yes"}).discord.prefix_commands
+    assert faults_of('[discord]\nprefix_commands = "!"\n') == (
+        'discord.prefix_commands: found "!", expected true or false',
+    )
+
+
+def test_the_file_of_the_store_is_relative_to_the_configuration_or_to_the_working_directory(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    path = tmp_path / "etc" / "test.toml"
+    path.write_text('[store]\nurl = "sqlite:///data/people.db"\n')
+    variable = {"PLEXBRIDGE_STORE_URL": "sqlite:///other.db"}
+
+    assert load(path, {}).store.url == f"sqlite:///{tmp_path}/etc/data/people.db"
+    assert load_text("[store]\n").store.url == f"sqlite:///{tmp_path}/here/plexbridge.db"
+    assert load(None, {}).store.url == "sqlite:///plexbridge.db"
+    assert load(path, variable).store.url == load(None, variable).store.url == "sqlite:///other.db"
+
+
+def test_where_the_store_is_is_shown_with_where_that_was_said(tmp_path: Path) -> None:
+    assert f'url = "sqlite:///{tmp_path}/here/plexbridge.db"  # default' in load_text("").effective()
+    assert (
+        f'url = "sqlite:///{tmp_path}/here/a@b.db"  # file'
+        in load_text('[store]\nurl = "sqlite:///a@b.db"').effective()
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("5", "5"),
+        ('"plexbridge.db"', '"plexbridge.db"'),
+        ('"sqlite://"', '"sqlite://"'),
+        ('"sqlite:///:memory:"', '"sqlite:///:memory:"'),
+        ('"mysql://me:sesame@host/db"', '"mysql://***@host/db"'),
+        ('"postgresql+psycopg2://me:sesame@host/db"', '"postgresql+psycopg2://***@host/db"'),
+        ('"postgresql+psycopg://me:sesame@host"', '"postgresql+psycopg://***@host"'),
+        ('"postgresql://me:sesame"', '"postgresql://***"'),
+        ('"host=db user=me password=sesame"', '"***"'),
+    ],
+)
+def test_an_address_that_can_be_no_store_is_named_without_its_password(value: str, found: str) -> None:
+    assert faults_of(f"[store]\nurl = {value}\n") == (
+        f"store.url: found {found}, expected sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE",
+    )
+
+
+def test_the_password_of_the_store_is_shown_nowhere_and_is_a_private_text() -> None:
+    url = "postgresql+psycopg://me:open%20sesame@host/db?sslpassword=sesame2"
+
+    config = load_text(f'[store]\nurl = "{url}"\n')
+
+    assert config.store.url == url
+    assert config.private_texts()[-3:] == ("open%20sesame", "open sesame", "sesame2")
+    assert "sesame" not in repr(config) + "\n".join(config.effective())
+    assert 'url = "postgresql+psycopg://***@host/db?***"  # file' in config.effective()
+    assert "sesame" not in "".join(faults_of(f'[store]\nurl = "{url}"\nurk = 1\n'))
 
 
 def test_an_empty_list_of_models_means_the_embedded_loopback() -> None:
@@ -135,7 +197,10 @@ def test_a_named_file_is_read_instead_of_config_toml() -> None:
 
 
 def test_the_shipped_file_is_valid_and_changes_nothing() -> None:
-    assert load(SHIPPED, {}).model_dump() == Config().model_dump()
+    # Only that its paths are relative to its folder.
+    store = StoreConfig(url=f"sqlite:///{SHIPPED.parent / 'plexbridge.db'}")
+
+    assert load(SHIPPED, {}).model_dump() == Config(store=store).model_dump()
 
 
 def test_the_shipped_file_shows_every_known_key_and_no_other() -> None:
@@ -151,7 +216,7 @@ def test_the_examples_in_the_shipped_file_are_valid_and_show_the_defaults(tmp_pa
 
     (model,) = load_text(with_examples).model
 
-    assert model.ca_file == tmp_path / "work" / "ca.pem"
+    assert model.ca_file == tmp_path / "here" / "ca.pem"
     default = ModelConfig(url=model.url, ca_file=model.ca_file, limit_seconds=model.limit_seconds)
     assert model == default
 
@@ -352,9 +417,12 @@ def test_a_prompt_that_no_request_can_hold_is_a_fault_and_is_not_shown() -> None
         ('voice = "x"', "voice: found an unknown key, expected keys in sections only; nearest: persona.voice"),
         (
             "[modle]\nurl = 1",
-            "modle: found an unknown section, expected model, persona, audio, discord, log; nearest: model",
+            "modle: found an unknown section, expected model, persona, audio, discord, store, log; nearest: model",
         ),
-        ("[[logs]]", "logs: found an unknown section, expected model, persona, audio, discord, log; nearest: log"),
+        (
+            "[[logs]]",
+            "logs: found an unknown section, expected model, persona, audio, discord, store, log; nearest: log",
+        ),
     ],
 )
 def test_an_unknown_key_is_named_with_the_nearest_known_one(text: str, fault: str) -> None:
@@ -413,6 +481,7 @@ def test_no_fault_speaks_the_words_of_the_validation_library() -> None:
         ("wss://user:pass@gpu/api", "wss://***@gpu/api"),
         ("wss://user:p@ss/w?rd#@gpu/api", "wss://***@gpu/api"),
         ("user:pass@gpu/api", "***@gpu/api"),
+        ("a+b2://user:pass@gpu/api", "a+b2://***@gpu/api"),
         ("ws://gpu/api?token=abc&x=1", "ws://gpu/api?token=***&x=***"),
         ("ws://gpu/api?c2VjcmV0&YWJj==", "ws://gpu/api?***&***"),
         ("ws://gpu/api?", "ws://gpu/api?"),

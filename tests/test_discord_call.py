@@ -184,7 +184,7 @@ def test_a_model_that_can_not_be_reached_is_told_in_words(discord_server: Contro
         bridge.stop()
 
     assert [message["content"] for message in discord_server.messages(channel)] == [
-        "The speech model can't be reached."
+        "The speech model can't be reached. Please try again later."
     ]
 
 

@@ -53,9 +53,14 @@ def voice_file(name: str) -> str:
 
 def _refusal(name: str) -> str:
     """Return the sentence for a name that can't be a voice; what was typed is shown only if harmless."""
-    shown = f'"{name}"' if _HARMLESS.fullmatch(name) else "that name"
+    none = f'There is no voice called "{name}".' if _HARMLESS.fullmatch(name) else "There is no such voice."
     near = difflib.get_close_matches(name[:MAX_NAME_CHARS].upper(), VOICES, n=3)
     if near:
-        return f"There is no voice called {shown}. Did you mean {' or '.join(near)}?"
+        return f"{none} Did you mean {_listed(sorted(near))}?"
     groups = ", ".join(f"{group[0]} to {group[-1]} ({kind})" for kind, group in VOICE_GROUPS.items())
-    return f"There is no voice called {shown}. The voices are {groups}; an own voice is a file like myvoice.pt."
+    return f"{none} The voices are {groups}; an own voice is a file like myvoice.pt."
+
+
+def _listed(names: list[str]) -> str:
+    """Return names as one reads them out: `NATF1, NATF2 or NATF3`."""
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))

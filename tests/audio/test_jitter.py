@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from plexbridge.audio.jitter import (
@@ -505,7 +505,6 @@ def test_a_single_stall_does_not_deepen_the_next_spurts() -> None:
 # Numbers that wrap, and senders that count anew
 
 
-@settings(deadline=None)
 @given(
     sequence=st.integers(0, 2**16 - 1) | st.integers(2**16 - 60, 2**16 - 1),
     timestamp=st.integers(0, 2**32 - 1) | st.integers(2**32 - 60_000, 2**32 - 1),
@@ -611,7 +610,6 @@ def test_what_is_no_opus_is_refused_and_leaves_no_trace(packet: bytes) -> None:
     assert buffer.is_idle
 
 
-@settings(deadline=None)
 @given(
     delays_ms=st.lists(st.floats(0, 300), min_size=1, max_size=120),
     lost=st.sets(st.integers(0, 119)),

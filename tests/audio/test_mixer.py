@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -29,7 +29,6 @@ def test_nobody_is_silence() -> None:
     assert mixed.tolist() == [0.0] * 480
 
 
-@settings(deadline=None)
 @given(QUIET_FRAMES)
 def test_one_voice_below_the_threshold_is_unchanged(frame: Samples) -> None:
     assert mix([frame], 16).tobytes() == (frame + np.float32(0)).tobytes()
@@ -71,7 +70,6 @@ def test_the_curve_leaves_the_threshold_without_a_corner() -> None:
     assert just_above - at == pytest.approx(at - just_below, rel=0.01)
 
 
-@settings(deadline=None)
 @given(FRAMES)
 def test_the_curve_is_odd_and_never_above_full_scale(frame: Samples) -> None:
     assert np.array_equal(limited(-frame), -limited(frame))
@@ -88,7 +86,6 @@ def test_the_curve_never_falls(lowest: float, highest: float) -> None:
     assert bent[-1] > bent[0]
 
 
-@settings(deadline=None)
 @given(frame=QUIET_FRAMES, louder=FRAMES)
 def test_what_stays_below_the_threshold_is_exact_whatever_lies_beside_it(frame: Samples, louder: Samples) -> None:
     both = limited(np.concatenate((frame, louder)))

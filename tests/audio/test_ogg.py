@@ -128,7 +128,7 @@ def pages_of_libogg(packets: Iterable[tuple[bytes, int]], *, serial: int, bytes_
 SIZES = st.sampled_from((1, 2, 254, 255, 256, 509, 510, 511, 1_276, 1_277, 2_000, PACKET_LIMIT_BYTES))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     sizes=st.lists(SIZES | st.integers(1, 3_000), max_size=8),
     toc=st.sampled_from((0x00, 0x18, 0x78, 0xE0, 0xF8)),
@@ -184,7 +184,7 @@ def test_a_packet_that_would_end_the_session_is_refused_and_leaves_no_gap(refuse
 # What servers write
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     sizes=st.lists(st.integers(1, 3_000) | st.sampled_from((254, 255, 256, 510)), max_size=12),
     chunk_sizes=st.lists(st.integers(1, 800), min_size=1, max_size=5),
@@ -205,7 +205,7 @@ def test_what_the_writer_wrote_comes_out_whole_and_in_order_however_it_is_split(
     assert (statistics.skipped_bytes, statistics.buffered_bytes, statistics.damaged_pages) == (0, 0, 0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     bodies=st.lists(st.binary(max_size=600) | st.sampled_from([bytes(254), bytes(61_000)]), max_size=30),
     chunk_sizes=st.lists(st.integers(100, 9_000), min_size=1, max_size=4),
@@ -395,7 +395,7 @@ def test_a_stream_whose_beginning_was_lost_is_taken_all_the_same() -> None:
     assert losses(received) == [0] * 5
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(order=st.lists(st.integers(0, 30), max_size=60))
 def test_pages_in_any_order_never_come_out_backwards_or_twice(order: list[int]) -> None:
     reader, pages = OggOpusReader(), numbered(31)
@@ -572,7 +572,7 @@ ACTIONS = st.sampled_from(("keep", "keep", "keep", "damage", "drop", "twice"))
 GARBAGE = st.sampled_from((b"", b"", b"", b"OggS", b"OggS\0", b"OggS\0\0", b"O", b"noise")) | st.binary(max_size=40)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     fates=st.lists(st.tuples(ACTIONS, GARBAGE, st.integers(0, 10**6), st.integers(1, 255)), max_size=14),
     sizes=st.lists(st.integers(1, 700), min_size=14, max_size=14),
@@ -620,7 +620,7 @@ PIECES = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(pieces=st.lists(PIECES, max_size=12), chunk_sizes=st.lists(st.integers(1, 2_000), min_size=1, max_size=4))
 def test_no_bytes_whatsoever_raise_or_yield_an_empty_packet(pieces: list[bytes], chunk_sizes: list[int]) -> None:
     reader = OggOpusReader()

@@ -207,7 +207,7 @@ def test_an_invalid_packet_is_refused_and_the_decoder_goes_on_as_if_it_had_not_c
     assert np.array_equal(expected, actual)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(packets=st.lists(st.binary(max_size=120), max_size=8))
 def test_any_bytes_decode_to_the_duration_they_announce_or_are_refused(packets: list[bytes]) -> None:
     with Decoder(rate_hz=PEOPLE_RATE_HZ) as decoder:

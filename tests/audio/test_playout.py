@@ -723,7 +723,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(STEPS)
 def test_whatever_happens_every_frame_is_whole_and_the_books_balance(steps: list[tuple[str, object, object]]) -> None:
     capacity_samples = CAPACITY_SECONDS * PEOPLE_RATE_HZ

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 
 OUTBOX_LIMIT_MESSAGES = 5_000
 
@@ -23,6 +23,7 @@ class Connection:
         self.socket = socket
         self._outbox: asyncio.Queue[str | bytes | _Close] = asyncio.Queue(OUTBOX_LIMIT_MESSAGES)
         self._is_closing = False
+        self._receiving: asyncio.Task[WSMessage] | None = None
         self.server_close_code: int | None = None
         """The code that this server chose, as opposed to what the client sent."""
 
@@ -47,6 +48,13 @@ class Connection:
             self.server_close_code = code
             self._outbox.put_nowait(_Close(code))
 
+    def close_or_cut(self, code: int) -> None:
+        """Close with `code`, where 1006 stands for a cut: that code never travels."""
+        if code == 1006:
+            self.abort()
+        else:
+            self.close(code)
+
     def abort(self) -> None:
         """Cut the TCP connection without a close frame: clients see 1006."""
         self._is_closing = True
@@ -60,6 +68,7 @@ class Connection:
             item = await self._outbox.get()
             try:
                 if isinstance(item, _Close):
+                    await self._stop_reading()
                     await self.socket.close(code=item.code)
                     return
                 if isinstance(item, bytes):
@@ -69,10 +78,29 @@ class Connection:
             except ConnectionError:  # the reader sees the end as well and does what must be done
                 return
 
+    async def _stop_reading(self) -> None:
+        """Leave the client's answer to a close frame to `close`.
+
+        When somebody else reads, aiohttp cuts TCP behind the close frame, and a client that is about to answer it
+        finds 1006 where the code was.
+        """
+        if self._receiving is not None:
+            self._receiving.cancel()
+            await asyncio.wait([self._receiving])
+
     async def receive_json(self, seconds: float) -> dict[str, Any] | bytes | None:
         """Return the next message: a JSON object, or bytes; None at the end; raises `TimeoutError`, `ValueError`."""
-        async with asyncio.timeout(seconds):
-            message = await self.socket.receive()
+        self._receiving = asyncio.create_task(self.socket.receive())
+        try:
+            async with asyncio.timeout(seconds):
+                message = await self._receiving
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return None  # the writer has stopped it
+        finally:
+            self._receiving = None
         if message.type is WSMsgType.TEXT:
             decoded = json.loads(message.data)
             if not isinstance(decoded, dict) or "op" not in decoded:

@@ -1,19 +1,21 @@
 """The control interface: `POST /control/<verb>` with a JSON object, answered by a JSON object.
 
-One method per verb, those about voice in `control_voice.py`; `control.py` is the typed client and says what each
-means. A wrong request is answered with 400 and a sentence.
+One method per verb, most of them in `verbs_people.py`, `verbs_faults.py` and `verbs_permissions.py`; `control.py` is
+the typed client and says what each means. A wrong request is answered with 400 and a sentence.
 """
 
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from tests.discord_server.control_voice import VoiceVerbs
+from tests.discord_server.answers import Rule, json_response
+from tests.discord_server.guild import TEXT_CHANNEL, VOICE_CHANNEL, Channel, Json
 from tests.discord_server.person import Person
 from tests.discord_server.record import Entry
-from tests.discord_server.rest import GUILD_MESSAGES_INTENT, Rule, json_response
 from tests.discord_server.server import LoopbackDiscord
-from tests.discord_server.world import TEXT_CHANNEL, VOICE_CHANNEL, Channel, Json
+from tests.discord_server.verbs_faults import FaultVerbs
+from tests.discord_server.verbs_people import PeopleVerbs
+from tests.discord_server.verbs_permissions import PermissionVerbs
 
 Verb = Callable[[Json], Awaitable[Json]]
 
@@ -26,7 +28,7 @@ class ControlApi:
         self._hub = server.hub
         self._verbs: dict[str, Verb] = {
             name.removeprefix("verb_"): getattr(owner, name)
-            for owner in (self, VoiceVerbs(server))
+            for owner in (self, PeopleVerbs(server), FaultVerbs(server), PermissionVerbs(server))
             for name in dir(owner)
             if name.startswith("verb_")
         }
@@ -112,12 +114,7 @@ class ControlApi:
 
     async def verb_say(self, args: Json) -> Json:
         """A person writes a message."""
-        channel, person = self._channel(args), self._person(args)
-        world = self._server.world
-        mentions = [world.bot.to_json()] if f"<@{world.bot.id}>" in args["content"] else []
-        message = world.create_message(channel, person.user, {"content": args["content"]}, mentions=mentions)
-        self._server.rest.announce_message(channel, message, person.user)
-        return message
+        return self._server.messages.say(self._person(args).user, self._channel(args), args["content"])
 
     async def verb_messages(self, args: Json) -> Json:
         """All messages of a channel as they are now, oldest first."""
@@ -126,10 +123,8 @@ class ControlApi:
 
     async def verb_delete_message(self, args: Json) -> Json:
         """A moderator deletes a message."""
-        message = self._server.world.messages.pop(args["message_id"])
-        channel = self._channel({"channel_id": int(message["channel_id"])})
-        event = {"id": message["id"], "channel_id": message["channel_id"], "guild_id": str(channel.guild_id)}
-        self._server.gateway.publish("MESSAGE_DELETE", event, channel.guild_id, GUILD_MESSAGES_INTENT)
+        message = self._server.world.messages[args["message_id"]]
+        self._server.messages.delete(self._channel({"channel_id": int(message["channel_id"])}), message)
         return {}
 
     # Interactions

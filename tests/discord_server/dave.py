@@ -129,7 +129,7 @@ class DaveGroup:
         return messages + (self._propose_again() if withdrawn else self._reconcile())
 
     def invalid(self, user_id: int) -> list[ToMember]:
-        """Op 31: the member could not use its commit or Welcome; it is removed and added again."""
+        """Op 31: the member could not use its commit or Welcome; it is removed, and added with its next key package."""
         if user_id in self.members:
             self._stale.add(user_id)
             self._key_packages.pop(user_id, None)
@@ -216,7 +216,12 @@ class DaveGroup:
         """Begin encryption: a new group of protocol version 1."""
         self.version = 1
         payload = {"epoch": 1, "protocol_version": 1}
-        return [ToMember(user, PREPARE_EPOCH, payload) for user in sorted(self._present)]
+        sender = self._sender.package()
+        return [
+            message
+            for user in sorted(self._present)
+            for message in (ToMember(user, PREPARE_EPOCH, payload), ToMember(user, EXTERNAL_SENDER, sender))
+        ]
 
     def _start_transition(self, members: frozenset[int]) -> int:
         self._last_transition = self._last_transition % 0xFFFF + 1
@@ -236,7 +241,7 @@ class DaveGroup:
         if self.members:
             staying = [u for u in self.members if u in self._present and u not in self._stale]
             if len(staying) < 2:
-                return self._start_over([u for u in self.members if u in self._present])
+                return self._start_over(staying)
         wanted = self._wanted()
         if any((o.kind, o.user_id) not in wanted for o in self._open.values()):
             return self._propose_again()

@@ -6,6 +6,7 @@ per session, so that a resume replays what was missed.
 
 import asyncio
 import json
+import math
 import secrets
 import zlib
 from collections import deque
@@ -15,16 +16,17 @@ from typing import Any
 from aiohttp import web
 
 from tests.discord_server.connection import Connection
-from tests.discord_server.options import PRIVILEGED_INTENTS, Options
+from tests.discord_server.guild import Json
+from tests.discord_server.options import MESSAGE_CONTENT_INTENT, PRIVILEGED_INTENTS, Options, application_flags
 from tests.discord_server.record import Record
-from tests.discord_server.world import Json, World
+from tests.discord_server.world import World
 
 DISPATCH, HEARTBEAT, IDENTIFY, PRESENCE, VOICE_STATE = 0, 1, 2, 3, 4
 RESUME, RECONNECT, REQUEST_MEMBERS, INVALID_SESSION, HELLO, HEARTBEAT_ACK = 6, 7, 8, 9, 10, 11
 UNKNOWN_OP, DECODE_ERROR, NOT_AUTHENTICATED, BAD_TOKEN, ALREADY_AUTHENTICATED = 4001, 4002, 4003, 4004, 4005
 RATE_LIMITED, SESSION_TIMEOUT, INVALID_INTENTS, DISALLOWED_INTENTS = 4008, 4009, 4013, 4014
 
-GUILDS_INTENT, MEMBERS_INTENT, MESSAGE_CONTENT_INTENT = 1 << 0, 1 << 1, 1 << 15
+GUILDS_INTENT = 1 << 0
 KNOWN_INTENTS = (1 << 26) - 1
 EVENT_LIMIT = 1_000
 """Events kept for a resume."""
@@ -91,9 +93,15 @@ class Gateway:
 
     def publish(self, event: str, data: Json, guild_id: int, intent: int) -> None:
         """Send an event to every session that has the intent (0: to all)."""
+        if event.startswith("MESSAGE_") and not self._sees(int(data["channel_id"])):
+            return
         for session in self._sessions.values():
             if not intent or session.intents & intent:
                 session.dispatch(event, self._visible(event, data, session))
+
+    def _sees(self, channel_id: int) -> bool:
+        channel = self._world.channel(channel_id)
+        return channel is not None and self._world.bot_may(channel, "view_channel")
 
     def _visible(self, event: str, data: Json, session: GatewaySession) -> Json:
         """Without the message content intent, content is only in the bot's own messages and where it is mentioned."""
@@ -121,10 +129,7 @@ class Gateway:
         """Close every connection with a code, 1006 cuts TCP; new ones wait until the outage is over."""
         self._outage_ends_seconds = asyncio.get_running_loop().time() + outage_seconds
         for connection in list(self._connections):
-            if code == 1006:
-                connection.abort()
-            else:
-                connection.close(code)
+            connection.close_or_cut(code)
 
     @property
     def is_online(self) -> bool:
@@ -194,7 +199,8 @@ class Gateway:
             self.on_session_lost()
 
     def _heartbeat(self, connection: GatewayConnection, session: GatewaySession | None, sequence: Any) -> None:
-        last = session.sequence if session is not None else 0
+        # discord.py sends the first one before it resumes, with the number of a session that is not yet named.
+        last = session.sequence if session is not None else math.inf
         if sequence is not None and not (isinstance(sequence, int) and 0 <= sequence <= last):
             self._record.violation("gateway heartbeat with a wrong sequence", user_id=self._world.bot.id, d=sequence)
         self._record.counters["gateway.heartbeat"] += 1
@@ -238,6 +244,7 @@ class Gateway:
         session.connection = connection
         self._sessions[session.id] = session
         guilds = self._world.guilds.values() if intents & GUILDS_INTENT else ()
+        flags = application_flags(self._options.allowed_privileged_intents)
         ready = {
             "v": 10,
             "user": self._world.bot.to_json() | {"mfa_enabled": False, "verified": True, "email": None},
@@ -246,7 +253,7 @@ class Gateway:
             "resume_gateway_url": self.url,
             "session_type": "normal",
             "shard": data.get("shard") or [0, 1],
-            "application": {"id": str(self._world.application_id), "flags": 0},
+            "application": {"id": str(self._world.application_id), "flags": flags},
             "private_channels": [],
             "relationships": [],
             "presences": [],

@@ -7,15 +7,17 @@ Voice states change here and nowhere else. Each change is published on the gatew
 import asyncio
 import secrets
 import ssl
+from collections import deque
 from collections.abc import Callable
 
-from tests.discord_server.media import FaultTable
+from tests.discord_server.faults import FaultTable
+from tests.discord_server.guild import Json, VoiceState
 from tests.discord_server.options import Options
 from tests.discord_server.record import Record
 from tests.discord_server.room import Room
 from tests.discord_server.voice_gateway import DISCONNECTED, VoiceServer
 from tests.discord_server.voice_session import Grant, VoiceSession
-from tests.discord_server.world import Json, VoiceState, World
+from tests.discord_server.world import World
 
 VOICE_STATES_INTENT = 1 << 7
 
@@ -41,6 +43,7 @@ class Hub:
         self._servers: list[VoiceServer] = []
         self._rooms: dict[int, tuple[Room, VoiceServer]] = {}
         self._grants: dict[tuple[int, int], Grant] = {}
+        self._refusals: dict[int, deque[int]] = {}
         self.faults = FaultTable()
 
     async def start(self) -> None:
@@ -79,6 +82,21 @@ class Hub:
                 return room, server, session
         return None
 
+    def refusal(self, guild_id: int, user_id: int, channel_id: int) -> str | None:
+        """Return why a user may not come into a channel, None when it may or is there."""
+        guild = self._world.guilds[guild_id]
+        channel, state = guild.channels.get(channel_id), guild.voice_states.get(user_id)
+        if channel is None:
+            return "no such channel"
+        if state is not None and state.channel_id == channel_id:
+            return None
+        for needed in ("view_channel", "connect"):
+            if not guild.may(user_id, channel, needed):
+                return f"no permission: {needed}"
+        there = sum(state.channel_id == channel_id for state in guild.voice_states.values())
+        is_full = bool(channel.user_limit) and there >= channel.user_limit
+        return "full" if is_full and not guild.may(user_id, channel, "move_members") else None
+
     def enter(
         self,
         guild_id: int,
@@ -90,13 +108,16 @@ class Hub:
         self_deaf: bool = False,
     ) -> None:
         """Join a channel, move to it, or change the flags in it (gateway op 4 with a channel)."""
-        states = self._world.guilds[guild_id].voice_states
+        guild = self._world.guilds[guild_id]
+        states = guild.voice_states
         state = states.get(user_id)
         is_same = state is not None and state.channel_id == channel_id
         if state is None:
             state = states[user_id] = VoiceState(guild_id, user_id, channel_id, session_id)
         old_channel_id, state.channel_id = state.channel_id, channel_id
         state.session_id, state.self_mute, state.self_deaf = session_id, self_mute, self_deaf
+        if not is_same:
+            state.suppress = not guild.may(user_id, guild.channels[channel_id], "speak")
         self._publish_state(state)
         online = self.session(user_id, guild_id)
         if is_same and online is not None and online[2].is_online:
@@ -121,12 +142,19 @@ class Hub:
         state.mute, state.deaf = mute, deaf
         self._publish_state(state)
 
+    def set_video(self, guild_id: int, user_id: int, *, is_on: bool) -> None:
+        """Show that a user's camera is on or off."""
+        state = self._world.guilds[guild_id].voice_states[user_id]
+        state.self_video = is_on
+        self._publish_state(state)
+
     async def move_server(self, channel_id: int) -> str:
         """Bring a channel to a new voice server, as Discord does on a region change or crash; return its endpoint."""
         old_room, _ = self._place(channel_id)
         server = await self._open_server()
         room = Room(channel_id, self._options, self._record)
         room.speaking_delay_seconds = old_room.speaking_delay_seconds
+        room.set_dave(is_on=old_room.wants_dave)
         self._rooms[channel_id] = (room, server)
         for session in list(old_room.sessions.values()):
             grant = session.grant
@@ -181,6 +209,19 @@ class Hub:
             if known == (str(data.get("server_id")), data.get("session_id"), data.get("token")):
                 return grant, self.room(grant.channel_id)
         return None
+
+    def refuse_next(self, user_id: int, code: int, times: int) -> None:
+        """Let the next `times` identifies of a user, after those planned already, meet `code`; 0 times forgets all."""
+        planned = self._refusals.setdefault(user_id, deque())
+        if times:
+            planned.extend([code] * times)
+        else:
+            planned.clear()
+
+    def next_refusal(self, user_id: int) -> int | None:
+        """See `Doors`."""
+        planned = self._refusals.get(user_id)
+        return planned.popleft() if planned else None
 
     def connection_ended(self, session: VoiceSession, *, is_final: bool) -> None:
         """See `Doors`: keep a session that can be resumed for a while, end any other."""

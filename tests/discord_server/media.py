@@ -8,9 +8,10 @@ import asyncio
 import os
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tests.discord_server.faults import Delivery, Faults, Link
+from tests.discord_server.faults import Delivery, FaultTable
+from tests.discord_server.guild import VoiceState
 from tests.discord_server.options import Options
 from tests.discord_server.record import Record
 from tests.discord_server.room import Room
@@ -24,7 +25,6 @@ from tests.discord_server.transport import (
 )
 from tests.discord_server.udp import Address, UdpSocket
 from tests.discord_server.voice_session import Arrival, VoiceSession
-from tests.discord_server.world import VoiceState
 
 DISCOVERY_BYTES, KEEPALIVE_BYTES = 74, 8
 DAVE_MARKER = b"\xfa\xfa"
@@ -32,7 +32,7 @@ DAVE_MARKER = b"\xfa\xfa"
 HELD_FLUSH_SECONDS = 0.5
 """A burst that never fills up is delivered after this time, so that the end of a talk spurt is not lost."""
 ANNOUNCE_SECONDS = 0.25
-"""How far audio may be ahead of its op 5: they travel on different connections."""
+"""How far audio may be ahead of its op 5, and behind one that ends it or an upgrade: the ways are different ones."""
 
 VoiceStateOf = Callable[[int, int], VoiceState | None]
 """The voice state of a user in a guild."""
@@ -42,28 +42,6 @@ VoiceStateOf = Callable[[int, int], VoiceState | None]
 class _Held:
     datagrams: list[bytes]
     flush: asyncio.TimerHandle
-
-
-class FaultTable:
-    """The faults between members, by sender and receiver; None stands for everybody."""
-
-    def __init__(self) -> None:
-        self._faults: dict[tuple[int | None, int | None], Faults] = {}
-        self._links: dict[tuple[int, int], Link] = {}
-
-    def set(self, sender_id: int | None, receiver_id: int | None, faults: Faults) -> None:
-        """Replace the faults of these links; counting starts anew."""
-        self._faults[sender_id, receiver_id] = faults
-        self._links.clear()
-
-    def link(self, sender_id: int, receiver_id: int) -> Link:
-        """Return the link, with the most particular faults that were set."""
-        link = self._links.get((sender_id, receiver_id))
-        if link is None:
-            keys = ((sender_id, receiver_id), (sender_id, None), (None, receiver_id), (None, None))
-            faults = next((self._faults[key] for key in keys if key in self._faults), Faults())
-            link = self._links[sender_id, receiver_id] = Link(faults)
-        return link
 
 
 class MediaServer:
@@ -144,7 +122,7 @@ class MediaServer:
             return
         session.last_nonce = opened.nonce
         is_audio = rtp.payload_type == OPUS_PAYLOAD_TYPE
-        if rtp.ssrc != (session.ssrc if is_audio else session.video_ssrc):
+        if rtp.ssrc not in ((session.ssrc,) if is_audio else (session.video_ssrc, session.rtx_ssrc)):
             self._record.violation("packet with the wrong SSRC", user_id=user_id, ssrc=rtp.ssrc)
             return
         if not session.has_sent_speaking:
@@ -183,21 +161,27 @@ class MediaServer:
     def _check(self, room: Room, session: VoiceSession, *, is_silence: bool, is_encrypted: bool) -> None:
         if is_silence:
             return
-        if not is_encrypted and room.dave.version and session.max_dave_version:
+        loop = asyncio.get_running_loop()
+        latest_seconds = loop.time() - ANNOUNCE_SECONDS
+        has_dave = room.dave.version and session.max_dave_version
+        if not is_encrypted and has_dave and room.encrypted_seconds < latest_seconds:
             self._record.violation("clear audio while DAVE is on", user_id=session.user_id)
-        if not session.speaking and not session.is_unannounced:
+        if not session.speaking and not session.is_unannounced and session.hushed_seconds < latest_seconds:
             session.is_unannounced = True
-            asyncio.get_running_loop().call_later(ANNOUNCE_SECONDS, self._check_announced, session)
+            loop.call_later(ANNOUNCE_SECONDS, self._check_announced, session, loop.time())
 
-    def _check_announced(self, session: VoiceSession) -> None:
+    def _check_announced(self, session: VoiceSession, since_seconds: float) -> None:
         session.is_unannounced = False
-        if not session.speaking:
+        if not session.speaking and session.announced_seconds < since_seconds:
             self._record.violation("audio while not speaking", user_id=session.user_id)
 
     def _forward(self, room: Room, session: VoiceSession, opened: Opened) -> None:
+        is_audio = opened.rtp().payload_type == OPUS_PAYLOAD_TYPE
         state = self._voice_state_of(session.grant.guild_id, session.user_id)
-        if state is None or state.is_silenced:
-            self._record.counters["media.from a muted sender"] += 1
+        if state is None or (is_audio and state.is_silenced):
+            is_suppressed = state is not None and state.suppress
+            reason = "a sender without the permission to speak" if is_suppressed else "a muted sender"
+            self._record.counters[f"media.from {reason}"] += 1
             return
         for other in room.sessions.values():
             if other is session or other.address is None or not other.is_described:
@@ -206,10 +190,12 @@ class MediaServer:
             if state is None or state.is_deaf:
                 self._record.counters["media.for a deafened receiver"] += 1
                 continue
-            self._send_through_link(session, other, opened)
+            self._send_through_link(session, other, opened, is_audio=is_audio)
 
-    def _send_through_link(self, sender: VoiceSession, receiver: VoiceSession, opened: Opened) -> None:
-        link = self._faults.link(sender.user_id, receiver.user_id)
+    def _send_through_link(
+        self, sender: VoiceSession, receiver: VoiceSession, opened: Opened, *, is_audio: bool
+    ) -> None:
+        link = self._faults.link(sender.user_id, receiver.user_id, is_audio=is_audio)
         deliveries = link.plan()
         if not deliveries:
             self._record.counters["media.lost on purpose"] += 1
@@ -228,7 +214,8 @@ class MediaServer:
     def _seal(self, receiver: VoiceSession, opened: Opened, delivery: Delivery) -> bytes:
         assert receiver.sealer is not None, "a described session has chosen its mode"
         key = os.urandom(32) if delivery.has_wrong_key else None
-        datagram = receiver.sealer.seal(opened.header, opened.body, key=key)
+        body = _with_dave_garbage(opened) if delivery.is_dave_garbage else opened.body
+        datagram = receiver.sealer.seal(opened.header, body, key=key)
         if not delivery.is_corrupt:
             return datagram
         flipped = len(opened.header) + len(opened.body) // 2
@@ -250,3 +237,11 @@ class MediaServer:
         held.flush.cancel()
         for datagram in held.datagrams:
             self.send_raw(receiver, datagram)
+
+
+def _with_dave_garbage(opened: Opened) -> bytes:
+    """Return the body with its first byte of DAVE ciphertext changed; as it was when DAVE has not encrypted it."""
+    rtp = opened.rtp()
+    if not rtp.payload.endswith(DAVE_MARKER):
+        return opened.body
+    return replace(rtp, payload=bytes([rtp.payload[0] ^ 0xFF]) + rtp.payload[1:]).body()

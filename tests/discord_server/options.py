@@ -6,8 +6,16 @@ from typing import Literal
 AES256_GCM = "aead_aes256_gcm_rtpsize"
 XCHACHA20 = "aead_xchacha20_poly1305_rtpsize"
 
-PRIVILEGED_INTENTS = 1 << 1 | 1 << 8 | 1 << 15
-"""Members, presences and message content: granted per application on Discord's developer page."""
+MEMBERS_INTENT, PRESENCES_INTENT, MESSAGE_CONTENT_INTENT = 1 << 1, 1 << 8, 1 << 15
+PRIVILEGED_INTENTS = MEMBERS_INTENT | PRESENCES_INTENT | MESSAGE_CONTENT_INTENT
+"""Granted per application on Discord's developer page."""
+_APPLICATION_FLAGS = {PRESENCES_INTENT: 1 << 13, MEMBERS_INTENT: 1 << 15, MESSAGE_CONTENT_INTENT: 1 << 19}
+"""How a granted intent shows in the flags of an application in fewer than a hundred guilds ("limited")."""
+
+
+def application_flags(allowed_intents: int) -> int:
+    """Return the flags of an application that was granted these privileged intents."""
+    return sum(flag for intent, flag in _APPLICATION_FLAGS.items() if allowed_intents & intent)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ import ssl
 from collections import deque
 from dataclasses import dataclass
 
+from tests.discord_server.guild import User
 from tests.discord_server.hearing import Hearing
 from tests.discord_server.options import AES256_GCM
 from tests.discord_server.person_voice import PersonVoice
 from tests.discord_server.transport import OPUS_SILENCE, SILENCE_FRAMES_AFTER_SPEECH, VIDEO_PAYLOAD_TYPE, Rtp
 from tests.discord_server.voice_session import Grant
-from tests.discord_server.world import User
 
 FRAME_SECONDS = 0.020
 FRAME_SAMPLES = 960
@@ -106,8 +106,7 @@ class Person:
     async def _speak(self, packets: list[bytes], manner: Manner) -> int:
         self._sequence += manner.skip_sequence
         self._timestamp += manner.skip_sequence * FRAME_SAMPLES
-        if manner.sends_speaking and self.voice is not None:
-            await self.voice.speaking(1)
+        announced = None
         loop = asyncio.get_running_loop()
         due = loop.time()
         frames = packets + [OPUS_SILENCE] * manner.silence_frames
@@ -117,8 +116,11 @@ class Person:
             if self._is_hushed:
                 break
             due += FRAME_SECONDS
+            if manner.sends_speaking and self.voice is not announced and self.voice and self.voice.is_connected:
+                announced = self.voice
+                await announced.speaking(1)
             sent += self._send_frame(opus, index, manner)
-        if manner.sends_speaking and self.voice is not None and not self.voice.ended.is_set():
+        if manner.sends_speaking and self.voice is not None and self.voice.is_connected:
             await self.voice.speaking(0)
         return sent
 

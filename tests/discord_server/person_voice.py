@@ -16,6 +16,7 @@ from collections import deque
 import aiohttp
 import davey
 
+from tests.discord_server.guild import Json
 from tests.discord_server.hearing import HOLD_LIMIT_PACKETS, Heard, Hearing, Protection
 from tests.discord_server.transport import (
     OPUS_PAYLOAD_TYPE,
@@ -28,7 +29,6 @@ from tests.discord_server.transport import (
 )
 from tests.discord_server.udp import Address, UdpSocket
 from tests.discord_server.voice_session import Grant
-from tests.discord_server.world import Json
 
 CONNECT_SECONDS = 10.0
 KEEPALIVE_SECONDS = 5.0
@@ -70,6 +70,11 @@ class PersonVoice:
     def is_secure(self) -> bool:
         """Whether audio can be sent: the DAVE session has a group, or the call has no DAVE."""
         return self._described.is_set() and (self.dave_version == 0 or bool(self.session and self.session.ready))
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it takes part in the call, as far as it knows."""
+        return self._described.is_set() and not self.ended.is_set()
 
     async def connect(self) -> None:
         """Shake hands up to op 4; raises `TimeoutError`, or `ConnectionError` when refused."""
@@ -151,6 +156,14 @@ class PersonVoice:
     async def speaking(self, flags: int) -> None:
         """Op 5: 1 before talking, 0 after."""
         await self._send(5, {"speaking": flags, "delay": 0, "ssrc": self.ssrc})
+
+    async def show_video(self, *, is_on: bool) -> None:
+        """Op 12: which SSRCs the camera's packets have, or that there are none."""
+        shown, repeated = (self.ssrc + 1, self.ssrc + 2) if is_on else (0, 0)
+        stream = {"type": "video", "rid": "100", "ssrc": shown, "rtx_ssrc": repeated, "active": is_on, "quality": 100}
+        await self._send(
+            12, {"audio_ssrc": self.ssrc, "video_ssrc": shown, "rtx_ssrc": repeated, "streams": [stream] * is_on}
+        )
 
     async def _read(self) -> None:
         assert self._socket is not None, "connected first"

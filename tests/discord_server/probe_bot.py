@@ -26,7 +26,7 @@ from tests.discord_server.control import Ready
 from tests.discord_server.probe_voice import ReceivingClient
 from tests.discord_server.transport import OPUS_SILENCE
 
-CALL_SECONDS = 30.0
+CALL_SECONDS = 45.0
 Result = TypeVar("Result")
 FRAME_SECONDS = 0.020
 

@@ -18,6 +18,7 @@ with warnings.catch_warnings():
 from tests.discord_server.transport import OPUS_PAYLOAD_TYPE, OPUS_SILENCE, BadDatagram, Rtp, is_rtp, unseal
 
 HOLD_LIMIT_PACKETS = 50
+VIDEO_LIMIT_PACKETS = 1_000
 
 # discord.py's socket reader waits up to 30 s on a socket that a reconnect has closed long ago.
 _prompt_select = SimpleNamespace(select=lambda r, w, x, seconds: select.select(r, w, x, min(seconds, 0.05)))
@@ -30,6 +31,11 @@ class ReceivingClient(discord.VoiceClient):
     def __init__(self, client: discord.Client, channel: discord.abc.Connectable) -> None:
         super().__init__(client, channel)
         self.users: dict[int, int] = {}
+        self.speaking_events: list[tuple[int, int]] = []
+        """User and flags of each op 5."""
+        self.video_events: list[dict[str, Any]] = []
+        """The data of each op 12."""
+        self.video: deque[Rtp] = deque(maxlen=VIDEO_LIMIT_PACKETS)
         self.heard: dict[int, list[bytes]] = defaultdict(list)
         self.counters: Counter[str] = Counter()
         self._held: deque[Rtp] = deque(maxlen=HOLD_LIMIT_PACKETS)
@@ -47,15 +53,18 @@ class ReceivingClient(discord.VoiceClient):
         elif message["op"] == 5:
             with self._lock:
                 self.users[data["ssrc"]] = int(data["user_id"])
+                self.speaking_events.append((int(data["user_id"]), data["speaking"]))
                 held, self._held = list(self._held), deque(maxlen=HOLD_LIMIT_PACKETS)
                 for packet in held:
                     self._audio(packet)
+        elif message["op"] == 12:
+            self.video_events.append(data)
         elif message["op"] == 13:
             self.users = {ssrc: user for ssrc, user in self.users.items() if user != int(data["user_id"])}
 
     def take_datagram(self, datagram: bytes) -> None:
         """Take one datagram, on the thread of discord.py's socket reader."""
-        if not is_rtp(datagram) or datagram[1] & 0x7F != OPUS_PAYLOAD_TYPE:
+        if not is_rtp(datagram):
             self.counters["not audio"] += 1
             return
         try:
@@ -63,7 +72,11 @@ class ReceivingClient(discord.VoiceClient):
         except BadDatagram:
             self.counters["undecryptable by transport"] += 1
             return
-        self._audio(packet)
+        if packet.payload_type == OPUS_PAYLOAD_TYPE:
+            self._audio(packet)
+        else:
+            self.counters["not audio"] += 1
+            self.video.append(packet)
 
     def _audio(self, packet: Rtp) -> None:
         with self._lock:

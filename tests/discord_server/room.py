@@ -4,15 +4,16 @@ Media goes through `media.py`; the WebSocket through `voice_gateway.py`. The roo
 """
 
 import asyncio
+import math
 import random
 
 from tests.discord_server.dave import DaveGroup, DaveRefusal, ToMember
+from tests.discord_server.guild import Json
 from tests.discord_server.options import Options
 from tests.discord_server.record import Record
 from tests.discord_server.voice_session import Grant, VoiceSession
-from tests.discord_server.world import Json
 
-SPEAKING, CLIENTS_CONNECT, CLIENT_DISCONNECT, CLIENT_FLAGS, CLIENT_PLATFORM = 5, 11, 13, 18, 20
+SPEAKING, CLIENTS_CONNECT, VIDEO, CLIENT_DISCONNECT, CLIENT_FLAGS, CLIENT_PLATFORM = 5, 11, 12, 13, 18, 20
 SESSION_DESCRIPTION = 4
 
 
@@ -23,21 +24,23 @@ class Room:
         self.channel_id = channel_id
         self._options = options
         self._record = record
-        self._wants_dave = options.dave != "off"
+        self.wants_dave = options.dave != "off"
         self.sessions: dict[int, VoiceSession] = {}
         self.dave = DaveGroup(
             channel_id,
-            version=int(self._wants_dave),
+            version=int(self.wants_dave),
             zero_initial_transition=options.zero_initial_transition,
         )
         self.speaking_delay_seconds: float | None = 0.0
         """How late op 5 is passed on, so that audio overtakes it; None never passes it on."""
+        self.encrypted_seconds = -math.inf
+        """Since when, on the loop's clock, the call is encrypted, if it is."""
         self._watched: set[int] = set()
 
     def admit(self, grant: Grant, max_dave_version: int) -> VoiceSession:
         """Make a session for op 0; an older one of the same user ends."""
         self.remove(grant.user_id)
-        session = VoiceSession(grant, random.randrange(1, 1 << 31) * 2, max_dave_version)
+        session = VoiceSession(grant, random.randrange(1, 1 << 30) * 4, max_dave_version)
         self.sessions[grant.user_id] = session
         return session
 
@@ -64,6 +67,8 @@ class Room:
         session.is_described = True
         for other in others:
             other.post(CLIENTS_CONNECT, {"user_ids": [str(session.user_id)]})
+            if other.video is not None:
+                session.post(VIDEO, other.video)
         self._record.add("voice", "joined", user_id=session.user_id, channel_id=self.channel_id, mode=session.mode)
 
     def remove(self, user_id: int) -> None:
@@ -82,34 +87,54 @@ class Room:
     def relay_speaking(self, session: VoiceSession, data: Json) -> None:
         """Op 5: pass it on to the others."""
         session.has_sent_speaking = True
+        now_seconds = asyncio.get_running_loop().time()
+        if data.get("speaking"):
+            session.announced_seconds = now_seconds
+        elif session.speaking:
+            session.hushed_seconds = now_seconds
         session.speaking = int(data.get("speaking", 0))
         if self.speaking_delay_seconds is None:
             return
         payload = {"user_id": str(session.user_id), "ssrc": session.ssrc, "speaking": session.speaking}
         if not self.speaking_delay_seconds:
-            self._tell_others(session, payload)
+            self._tell_others(session, SPEAKING, payload)
         else:
             loop = asyncio.get_running_loop()
-            loop.call_later(self.speaking_delay_seconds, self._tell_others, session, payload)
+            loop.call_later(self.speaking_delay_seconds, self._tell_others, session, SPEAKING, payload)
 
-    def _tell_others(self, session: VoiceSession, payload: Json) -> None:
+    def relay_video(self, session: VoiceSession, data: Json) -> None:
+        """Op 12: pass it on to the others, and to whoever comes while the camera is on."""
+        payload = data | {"user_id": str(session.user_id)}
+        session.video = payload if data.get("video_ssrc") else None
+        self._tell_others(session, VIDEO, payload)
+
+    def _tell_others(self, session: VoiceSession, op: int, payload: Json) -> None:
         if self.sessions.get(session.user_id) is not session:
             return
         for other in self.sessions.values():
             if other is not session and other.is_described:
-                other.post(SPEAKING, payload)
+                other.post(op, payload)
 
     def set_dave(self, *, is_on: bool) -> None:
         """Turn end-to-end encryption of the channel on or off while people talk."""
-        self._wants_dave = is_on
+        self.wants_dave = is_on
         self._choose_version()
+
+    def expel_from_dave(self, user_id: int) -> None:
+        """Remove a user from the group and tell only the others; raises `ValueError` when it is not in it."""
+        if user_id not in self.dave.members:
+            raise ValueError("the user is not in the DAVE group")
+        self._record.add("dave", "expelled", user_id=user_id, channel_id=self.channel_id)
+        self._deliver(self.dave.invalid(user_id))
 
     def _choose_version(self, joining: VoiceSession | None = None) -> None:
         there = [s for s in self.sessions.values() if s.is_described or s is joining]
-        version = int(self._wants_dave and all(session.max_dave_version for session in there))
+        version = int(self.wants_dave and all(session.max_dave_version for session in there))
         if version == self.dave.version:
             return
         self._record.add("dave", "upgrade" if version else "downgrade", channel_id=self.channel_id)
+        if version:
+            self.encrypted_seconds = asyncio.get_running_loop().time()
         self._deliver(self.dave.upgrade() if version else self.dave.downgrade())
 
     def dave_message(self, session: VoiceSession, op: int, data: bytes | Json) -> None:

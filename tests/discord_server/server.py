@@ -10,15 +10,18 @@ from typing import Self
 import trustme
 from aiohttp import web
 
-from tests.discord_server.gateway import MEMBERS_INTENT, Gateway
+from tests.discord_server.gateway import Gateway
+from tests.discord_server.guild import TEXT_CHANNEL, VOICE_CHANNEL, Guild, Json, User, new_id
 from tests.discord_server.hub import Hub
 from tests.discord_server.interactions import Interactions
-from tests.discord_server.options import Options
+from tests.discord_server.messages import Messages
+from tests.discord_server.options import MEMBERS_INTENT, Options
 from tests.discord_server.person import Person
 from tests.discord_server.record import Record
 from tests.discord_server.rest import BODY_LIMIT_BYTES, Rest
 from tests.discord_server.voice_session import Grant
-from tests.discord_server.world import TEXT_CHANNEL, VOICE_CHANNEL, Guild, Json, User, World, new_id
+from tests.discord_server.webhooks import Webhooks
+from tests.discord_server.world import World
 
 CONNECT_ATTEMPTS = 3
 
@@ -43,8 +46,10 @@ class LoopbackDiscord:
         self._person_tls = ssl.create_default_context(cafile=str(self.ca_file))
         self.gateway = Gateway(self.world, options, self.record)
         self.hub = Hub(self.world, options, self.record, server_tls, self.gateway.publish, self._deliver)
-        self.rest = Rest(self.world, self.record, self.gateway.publish)
-        self.interactions = Interactions(self.world, options, self.record, self.rest, self.gateway.publish)
+        self.rest = Rest(self.world, options, self.record)
+        self.messages = Messages(self.world, self.record, self.gateway.publish)
+        self.interactions = Interactions(self.world, self.record, self.gateway.publish)
+        self._webhooks = Webhooks(self.world, options, self.record, self.messages, self.interactions)
         self.gateway.on_voice_request = self._voice_request
         self.gateway.on_session_lost = self._bot_lost
         self._runner: web.AppRunner | None = None
@@ -58,7 +63,7 @@ class LoopbackDiscord:
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=BODY_LIMIT_BYTES, middlewares=[self.rest.middleware])
-        app.add_routes([*self.rest.routes(), *self.interactions.routes(), *self.extra_routes])
+        app.add_routes([*self.rest.routes(), *self.messages.routes(), *self._webhooks.routes(), *self.extra_routes])
         for path in ("/gateway", "/gateway/"):
             app.router.add_get(path, self.gateway.serve)
         self._runner = web.AppRunner(app, access_log=None)
@@ -108,7 +113,7 @@ class LoopbackDiscord:
         """Make a user, member of `guild`."""
         user = User(new_id(), name, is_bot=is_bot)
         person = self.people[user.id] = Person(user, self._person_tls)
-        guild.members[user.id] = user
+        guild.add_member(user)
         event = guild.member_json(user) | {"guild_id": str(guild.id)}
         self.gateway.publish("GUILD_MEMBER_ADD", event, guild.id, MEMBERS_INTENT)
         return person
@@ -119,7 +124,10 @@ class LoopbackDiscord:
         bot_id = self.world.bot.id
         if channel_id is None:
             self.hub.leave(guild_id, bot_id)
-        elif self.world.channel(channel_id) is not None:
+        elif (reason := self.hub.refusal(guild_id, bot_id, channel_id)) is not None:
+            # Discord says nothing: no voice state, no voice server.
+            self.record.add("voice", "join refused", user_id=bot_id, channel_id=channel_id, reason=reason)
+        else:
             self.hub.enter(guild_id, bot_id, channel_id, session_id, self_mute=self_mute, self_deaf=self_deaf)
 
     def _bot_lost(self) -> None:
@@ -134,11 +142,12 @@ class LoopbackDiscord:
         self.gateway.publish("VOICE_SERVER_UPDATE", event, grant.guild_id, 0)
 
     async def _connect_person(self, person: Person, grant: Grant) -> None:
+        who: Json = {"user_id": person.user.id, "user_name": person.user.name}
         for attempt in range(CONNECT_ATTEMPTS):
             try:
                 await person.connect(grant)
             except (TimeoutError, OSError) as exc:
-                self.record.add("person", "not connected", user_id=person.user.id, attempt=attempt, error=repr(exc))
+                self.record.add("person", "not connected", **who, attempt=attempt, error=repr(exc))
             else:
-                self.record.add("person", "connected", user_id=person.user.id, channel_id=grant.channel_id)
+                self.record.add("person", "connected", **who, channel_id=grant.channel_id)
                 return

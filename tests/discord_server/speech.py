@@ -10,7 +10,7 @@ import soxr
 
 from plexbridge.audio.opus import Application, Encoder, EncoderSettings
 from plexbridge.audio.pcm import PEOPLE_FRAME_SAMPLES, PEOPLE_RATE_HZ, Samples
-from tests.discord_server.world import Json
+from tests.discord_server.guild import Json
 
 SPEECH_LIMIT_SECONDS = 600.0
 TONE_LEVEL = 0.3

@@ -120,15 +120,33 @@ def test_a_joiner_who_leaves_before_the_commit_is_revoked_and_the_others_are_pro
     assert group.epoch == 2, "the one who left was never in the group"
 
 
-def test_a_member_with_an_invalid_commit_is_removed_and_added_again() -> None:
+@pytest.mark.parametrize("size", [2, 3, 4])
+@pytest.mark.parametrize("is_package_first", [False, True], ids=["after the removal", "before the removal"])
+def test_a_member_with_an_invalid_commit_is_removed_and_added_again(size: int, is_package_first: bool) -> None:
+    group, members = DaveGroup(CHANNEL_ID, version=1), dict[int, Member]()
+    deliver(group, members, [m for user_id in range(1, size + 1) for m in join(group, members, user_id)])
+
+    members[size] = Member(size)
+    removed = group.invalid(size)
+    if not is_package_first:
+        removed = deliver(group, members, removed)[:0]
+    package = members[size].session.get_serialized_key_package()
+    deliver(group, members, removed + group.key_package(size, package))
+
+    assert_everybody_hears_everybody(group, members)
+
+
+def test_a_member_that_is_removed_and_not_told_gets_no_message_until_its_next_key_package() -> None:
     group, members = DaveGroup(CHANNEL_ID, version=1), dict[int, Member]()
     deliver(group, members, [m for user_id in (1, 2, 3) for m in join(group, members, user_id)])
 
-    members[3] = Member(3)
-    messages = group.invalid(3)
-    messages += group.key_package(3, members[3].session.get_serialized_key_package())
-    deliver(group, members, messages)
+    delivered = deliver(group, members, group.invalid(3))
 
+    assert {message.user_id for message in delivered} == {1, 2}
+    assert group.members == (1, 2)
+    with pytest.raises(ValueError, match="NoValidCryptorFound"):
+        members[3].session.decrypt(1, davey.MediaType.audio, members[1].session.encrypt_opus(FRAME))
+    del members[3]
     assert_everybody_hears_everybody(group, members)
 
 
@@ -142,7 +160,9 @@ def test_a_downgrade_forgets_the_group_and_an_upgrade_makes_a_new_one() -> None:
     assert [(m.op, m.payload) for m in down] == [(21, {"protocol_version": 0, "transition_id": 2})] * 2
     assert [(m.op, m.payload) for m in executed] == [(22, {"transition_id": 2})] * 2
     assert group.members == ()
-    deliver(group, members, group.upgrade())
+    up = group.upgrade()
+    assert [(message.user_id, message.op) for message in up] == [(1, 24), (1, 25), (2, 24), (2, 25)]
+    deliver(group, members, up)
     assert_everybody_hears_everybody(group, members)
 
 

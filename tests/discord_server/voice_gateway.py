@@ -13,23 +13,28 @@ from typing import Protocol
 from aiohttp import web
 
 from tests.discord_server.connection import Connection
-from tests.discord_server.media import FaultTable, MediaServer, VoiceStateOf
+from tests.discord_server.faults import FaultTable, Recovery
+from tests.discord_server.guild import Json
+from tests.discord_server.media import MediaServer, VoiceStateOf
 from tests.discord_server.options import Options
 from tests.discord_server.record import Record
 from tests.discord_server.room import Room
 from tests.discord_server.voice_session import Grant, VoiceSession
-from tests.discord_server.world import Json
 
 IDENTIFY, SELECT_PROTOCOL, READY, HEARTBEAT, SPEAKING = 0, 1, 2, 3, 5
 HEARTBEAT_ACK, RESUME, HELLO, RESUMED = 6, 7, 8, 9
 TRANSITION_READY, KEY_PACKAGE, COMMIT_WELCOME, INVALID_COMMIT = 23, 26, 28, 31
-IGNORED_OPS = {12, 14, 15, 16}
-"""Video, codecs, media sink wants, backend version: real clients send them, and nothing depends on the answer."""
+VIDEO = 12
+IGNORED_OPS = {14, 15, 16}
+"""Codecs, media sink wants, backend version: real clients send them, and nothing depends on the answer."""
 
 UNKNOWN_OP, DECODE_ERROR, NOT_AUTHENTICATED, ALREADY_AUTHENTICATED = 4001, 4002, 4003, 4005
 SESSION_INVALID, SESSION_TIMEOUT, UNKNOWN_MODE, DAVE_REQUIRED, DISCONNECTED = 4006, 4009, 4016, 4017, 4014
 FINAL_CODES = {1000, 1001, 4004, SESSION_INVALID, SESSION_TIMEOUT, DISCONNECTED, DAVE_REQUIRED, 4021, 4022}
 """After these nothing can be resumed: the session ends at once."""
+STALLED = 0
+STALL_SECONDS = 120.0
+"""A client that waits longer than this for an answer waits for ever."""
 
 
 class Doors(Protocol):
@@ -37,6 +42,9 @@ class Doors(Protocol):
 
     def authorize(self, data: Json) -> tuple[Grant, Room] | None:
         """Return what a client of op 0 or 7 may enter, None when its session or token is wrong."""
+
+    def next_refusal(self, user_id: int) -> int | None:
+        """Return the close code that this identify meets, `STALLED` for no answer at all, None to let it in."""
 
     def connection_ended(self, session: VoiceSession, *, is_final: bool) -> None:
         """The session's WebSocket has ended."""
@@ -58,6 +66,7 @@ class VoiceServer:
         self._options = options
         self._record = record
         self._tls = tls
+        self._faults = faults
         self._runner: web.AppRunner | None = None
         self._connections: set[Connection] = set()
         self.media = MediaServer(options, record, faults, voice_state_of)
@@ -136,9 +145,32 @@ class VoiceServer:
             connection.close(SESSION_INVALID)
             return None
         grant, room = authorized
+        refusal = self._doors.next_refusal(grant.user_id) if message["op"] == IDENTIFY else None
+        if refusal is not None:
+            await self._turn_away(connection, grant.user_id, refusal)
+            return None
         enter = self._identify if message["op"] == IDENTIFY else self._resume
         session = enter(connection, grant, room, data)
         return None if session is None else (session, room)
+
+    async def _turn_away(self, connection: Connection, user_id: int, code: int) -> None:
+        """Close as the test wants, or answer nothing but heartbeats until the client gives up."""
+        name = "stalled on purpose" if code == STALLED else f"refused with {code} on purpose"
+        self._record.add("voice", name, user_id=user_id)
+        if code != STALLED:
+            connection.close_or_cut(code)
+            return
+        try:
+            while (message := await connection.receive_json(STALL_SECONDS)) is not None:
+                if isinstance(message, dict) and message["op"] == HEARTBEAT:
+                    beat = (message.get("d") or {}).get("t")
+                    connection.post(json.dumps({"op": HEARTBEAT_ACK, "d": {"t": beat}}))
+        except (TimeoutError, ValueError):
+            connection.close(SESSION_TIMEOUT)
+
+    def _recover(self, user_id: int, how: Recovery) -> None:
+        if self._faults.recover(user_id, how):
+            self._record.add("voice", "faults ended", user_id=user_id, until=how)
 
     def _identify(self, connection: Connection, grant: Grant, room: Room, data: Json) -> VoiceSession | None:
         version = int(data.get("max_dave_protocol_version") or 0)
@@ -148,6 +180,7 @@ class VoiceServer:
         self._drop_previous(room, grant.user_id)
         session = room.admit(grant, version)
         session.connection = connection
+        self._recover(grant.user_id, "rejoined")
         self.media.expect(room, session)
         host, port = self.media.address
         modes = [*self._options.modes]
@@ -217,6 +250,8 @@ class VoiceServer:
             if op not in (KEY_PACKAGE, COMMIT_WELCOME):
                 self._refuse(connection, UNKNOWN_OP, f"unknown binary op {op}", session.user_id)
                 return
+            if op == KEY_PACKAGE:
+                self._recover(session.user_id, "rekeyed")
             room.dave_message(session, op, message[1:])
             return
         op, data = int(message["op"]), message.get("d")
@@ -226,10 +261,13 @@ class VoiceServer:
             HEARTBEAT: self._heartbeat,
             SELECT_PROTOCOL: self._select_protocol,
             SPEAKING: self._speaking,
+            VIDEO: self._video,
         }
         if op in handlers:
             handlers[op](connection, session, room, data or {})
         elif op in (TRANSITION_READY, INVALID_COMMIT):
+            if op == INVALID_COMMIT:
+                self._recover(session.user_id, "rekeyed")
             room.dave_message(session, op, data or {})
         elif op in (IDENTIFY, RESUME):
             self._refuse(connection, ALREADY_AUTHENTICATED, "second op 0 or 7", session.user_id)
@@ -269,3 +307,9 @@ class VoiceServer:
             return
         room.relay_speaking(session, data)
         self.media.announced(room, session)
+
+    def _video(self, connection: Connection, session: VoiceSession, room: Room, data: Json) -> None:
+        if data.get("video_ssrc") not in (0, None, session.video_ssrc):
+            self._record.violation("op 12 with the wrong SSRC", user_id=session.user_id, data=data)
+            return
+        room.relay_video(session, data)

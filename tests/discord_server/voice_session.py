@@ -1,15 +1,16 @@
 """One client's voice connection on the server: identity, keys, and messages numbered so that they can be replayed."""
 
 import json
+import math
 import os
 import struct
 from collections import deque
 from dataclasses import dataclass
 
 from tests.discord_server.connection import Connection
+from tests.discord_server.guild import Json
 from tests.discord_server.transport import Opened, Sealer
 from tests.discord_server.udp import Address
-from tests.discord_server.world import Json
 
 REPLAY_LIMIT_MESSAGES = 500
 EARLY_LIMIT_PACKETS = 50
@@ -50,6 +51,10 @@ class VoiceSession:
         self.user_id = grant.user_id
         self.ssrc = ssrc
         self.video_ssrc = ssrc + 1
+        self.rtx_ssrc = ssrc + 2
+        """Of video packets that are sent once more."""
+        self.video: Json | None = None
+        """The last op 12, None while the camera is off."""
         self.max_dave_version = dave_version
         self.mode = ""
         self.key = os.urandom(32)
@@ -58,6 +63,10 @@ class VoiceSession:
         self.connection: Connection | None = None
         self.has_sent_speaking = False
         self.speaking = 0
+        self.hushed_seconds = -math.inf
+        """When, on the loop's clock, `speaking` became 0 after it was not."""
+        self.announced_seconds = -math.inf
+        """When it was last announced not to be 0."""
         self.is_unannounced = False
         """Whether audio has come while `speaking` was 0, and op 5 may still be on its way."""
         self.early: deque[tuple[Opened, float]] = deque(maxlen=EARLY_LIMIT_PACKETS)

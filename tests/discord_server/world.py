@@ -1,26 +1,14 @@
-"""What exists: the application, its bot, guilds, channels, people, messages; as values and as Discord's JSON.
+"""Everything that exists: the application, its bot, guilds, people, messages.
 
 The world knows nothing of connections. Who tells clients of a change is the gateway.
 """
 
-import itertools
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
-Json = dict[str, Any]
+from tests.discord_server.guild import Channel, Guild, Json, User, new_id
 
-DISCORD_EPOCH_MS = 1_420_070_400_000
-TEXT_CHANNEL, VOICE_CHANNEL = 0, 2
 MESSAGE_LIMIT = 5_000
-ALL_PERMISSIONS = str((1 << 50) - 1)
-
-_increments = itertools.count(1)
-
-
-def new_id() -> int:
-    """Return a fresh snowflake: milliseconds since Discord's epoch, and a counter in the low 22 bits."""
-    return (int(time.time() * 1000) - DISCORD_EPOCH_MS) << 22 | next(_increments) & 0x3FFFFF
 
 
 def timestamp() -> str:
@@ -28,190 +16,6 @@ def timestamp() -> str:
     now = time.time()
     seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
     return f"{seconds}.{int(now % 1 * 1e6):06d}+00:00"
-
-
-@dataclass(slots=True)
-class User:
-    """A person or a bot."""
-
-    id: int
-    name: str
-    is_bot: bool = False
-
-    def to_json(self) -> Json:
-        """Return a user object."""
-        return {
-            "id": str(self.id),
-            "username": self.name,
-            "discriminator": "0",
-            "global_name": None if self.is_bot else self.name,
-            "avatar": None,
-            "bot": self.is_bot,
-            "public_flags": 0,
-            "flags": 0,
-        }
-
-
-@dataclass(slots=True)
-class Channel:
-    """A text or voice channel of a guild."""
-
-    id: int
-    guild_id: int
-    name: str
-    type: int
-    position: int = 0
-
-    def to_json(self) -> Json:
-        """Return a channel object."""
-        shown: Json = {
-            "id": str(self.id),
-            "guild_id": str(self.guild_id),
-            "name": self.name,
-            "type": self.type,
-            "position": self.position,
-            "permission_overwrites": [],
-            "nsfw": False,
-            "parent_id": None,
-            "last_message_id": None,
-            "rate_limit_per_user": 0,
-            "flags": 0,
-        }
-        if self.type == VOICE_CHANNEL:
-            shown |= {"bitrate": 64000, "user_limit": 0, "rtc_region": None}
-        else:
-            shown |= {"topic": None}
-        return shown
-
-
-@dataclass(slots=True)
-class VoiceState:
-    """Where a user is in voice, and whether muted or deafened by itself or by the server."""
-
-    guild_id: int
-    user_id: int
-    channel_id: int
-    session_id: str
-    self_mute: bool = False
-    self_deaf: bool = False
-    mute: bool = False
-    deaf: bool = False
-
-    @property
-    def is_silenced(self) -> bool:
-        """Whether nothing that the user says is forwarded."""
-        return self.self_mute or self.mute
-
-    @property
-    def is_deaf(self) -> bool:
-        """Whether nothing is forwarded to the user."""
-        return self.self_deaf or self.deaf
-
-    def to_json(self, *, has_left: bool = False) -> Json:
-        """Return a voice state object."""
-        return {
-            "guild_id": str(self.guild_id),
-            "channel_id": None if has_left else str(self.channel_id),
-            "user_id": str(self.user_id),
-            "session_id": self.session_id,
-            "deaf": self.deaf,
-            "mute": self.mute,
-            "self_deaf": self.self_deaf,
-            "self_mute": self.self_mute,
-            "self_video": False,
-            "suppress": False,
-            "request_to_speak_timestamp": None,
-        }
-
-
-@dataclass(slots=True)
-class Guild:
-    """A guild with its channels, members and who is in voice."""
-
-    id: int
-    name: str
-    owner_id: int
-    channels: dict[int, Channel] = field(default_factory=dict)
-    members: dict[int, User] = field(default_factory=dict)
-    voice_states: dict[int, VoiceState] = field(default_factory=dict)
-
-    def member_json(self, user: User, *, with_user: bool = True) -> Json:
-        """Return a guild member object."""
-        shown: Json = {
-            "roles": [],
-            "nick": None,
-            "avatar": None,
-            "joined_at": "2024-01-01T00:00:00+00:00",
-            "premium_since": None,
-            "deaf": False,
-            "mute": False,
-            "pending": False,
-            "flags": 0,
-            "communication_disabled_until": None,
-        }
-        return shown | {"user": user.to_json()} if with_user else shown
-
-    def to_json(self) -> Json:
-        """Return the guild object of GUILD_CREATE."""
-        everyone = {
-            "id": str(self.id),
-            "name": "@everyone",
-            "permissions": ALL_PERMISSIONS,
-            "position": 0,
-            "color": 0,
-            "colors": {"primary_color": 0, "secondary_color": None, "tertiary_color": None},
-            "hoist": False,
-            "managed": False,
-            "mentionable": False,
-            "flags": 0,
-        }
-        states = [_without(state.to_json(), "guild_id") for state in self.voice_states.values()]
-        return {
-            "id": str(self.id),
-            "name": self.name,
-            "icon": None,
-            "splash": None,
-            "banner": None,
-            "description": None,
-            "owner_id": str(self.owner_id),
-            "region": "loopback",
-            "afk_channel_id": None,
-            "afk_timeout": 300,
-            "verification_level": 0,
-            "default_message_notifications": 0,
-            "explicit_content_filter": 0,
-            "mfa_level": 0,
-            "nsfw_level": 0,
-            "premium_tier": 0,
-            "premium_subscription_count": 0,
-            "premium_progress_bar_enabled": False,
-            "preferred_locale": "en-US",
-            "system_channel_id": None,
-            "system_channel_flags": 0,
-            "rules_channel_id": None,
-            "public_updates_channel_id": None,
-            "vanity_url_code": None,
-            "features": [],
-            "emojis": [],
-            "stickers": [],
-            "roles": [everyone],
-            "joined_at": "2024-01-01T00:00:00+00:00",
-            "large": False,
-            "unavailable": False,
-            "member_count": len(self.members),
-            "members": [self.member_json(user) for user in self.members.values()],
-            "channels": [channel.to_json() for channel in self.channels.values()],
-            "threads": [],
-            "voice_states": states,
-            "presences": [],
-            "stage_instances": [],
-            "guild_scheduled_events": [],
-            "soundboard_sounds": [],
-        }
-
-
-def _without(value: Json, key: str) -> Json:
-    return {name: item for name, item in value.items() if name != key}
 
 
 class World:
@@ -230,7 +34,8 @@ class World:
     def create_guild(self, name: str) -> Guild:
         """Make a guild that the bot and the operator are members of, without channels."""
         guild = Guild(new_id(), name, self.owner.id)
-        guild.members = {self.bot.id: self.bot, self.owner.id: self.owner}
+        guild.add_own_bot(self.bot)
+        guild.add_member(self.owner)
         self.guilds[guild.id] = guild
         return guild
 
@@ -244,6 +49,10 @@ class World:
         """Return a channel of any guild."""
         found = (guild.channels.get(channel_id) for guild in self.guilds.values())
         return next((channel for channel in found if channel is not None), None)
+
+    def bot_may(self, channel: Channel, permission: str) -> bool:
+        """Tell whether the bot has a permission in a channel."""
+        return self.guilds[channel.guild_id].may(self.bot.id, channel, permission)
 
     def user(self, user_id: int) -> User | None:
         """Return a user who is a member of any guild."""

@@ -203,7 +203,9 @@ def test_the_reader_takes_a_stream_as_the_table_says(name: str, version: SphnVer
 
     expected = row.in_0_1 if version == "0.1.12" else row.in_0_2
     assert (result["samples"], result["is_dead"]) == (expected.samples, expected.is_dead)
-    assert bool(result["errors"]) == bool(expected.error)
+    if expected.error or not expected.is_dead:
+        # Whether a reader whose thread has died says so at once is a matter of timing.
+        assert bool(result["errors"]) == bool(expected.error)
     assert all(error.startswith(expected.error) for error in result["errors"])
 
 

@@ -140,7 +140,7 @@ def test_the_longest_url_still_leaves_most_of_the_line_to_the_persona() -> None:
 
 
 def test_an_unknown_voice_is_refused() -> None:
-    with pytest.raises(RequestError, match="no voice"):
+    with pytest.raises(RequestError, match="no such voice"):
         ask(voice="../NATF0")
 
 

@@ -87,7 +87,7 @@ def test_what_was_typed_is_not_repeated_when_it_could_do_harm(name: str) -> None
         check_voice(name)
 
     assert name not in caught.value.user_message
-    assert "called that name" in caught.value.user_message
+    assert "There is no such voice." in caught.value.user_message
     assert len(caught.value.user_message) < 300
 
 

@@ -11,6 +11,7 @@ import trio
 
 from plexbridge.audio.opus import MODEL_UPLINK
 from plexbridge.audio.pcm import UPLINK_FRAME_SAMPLES, Samples, silence
+from plexbridge.errors import ModelUnreachable
 from plexbridge.model.answers import Answerer, Echo
 from plexbridge.model.conversation import State
 from plexbridge.model.loopback import LoopbackServer
@@ -107,10 +108,14 @@ class SimulatedModel:
         self._nursery = nursery
         self.server = LoopbackServer(make_answerer, delay_seconds=delay_seconds)
         self.streams: list[TrackedStream] = []
+        self.is_gone = False
+        """Nobody answers any more."""
 
     async def dial(self, address: ModelAddress) -> trio.abc.Stream:
         """Connect, at once, and with the checkpoints that a network has."""
         await trio.lowlevel.checkpoint()
+        if self.is_gone:
+            raise ModelUnreachable("nobody answers")
         ours, theirs = trio.testing.memory_stream_pair()
         tracked = [TrackedStream(ours), TrackedStream(theirs)]
         self.streams += tracked

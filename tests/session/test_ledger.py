@@ -582,7 +582,7 @@ def test_the_conversation_goes_on_after_replies_were_lost_on_the_way() -> None:
     assert max(result.heard_after_seconds[-200:]) < 0.25
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.one_of(

@@ -2,15 +2,20 @@
 
 A pure core. It is shown every change of presence and every end of a conversation, and answers with actions.
 
-A conversation starts where somebody *enters* a channel: after one that failed, whoever wants another enters again. It
-ends when the last human has left. The bot itself and other bots are no humans, which who takes the presence has to
-see to. In a server the bot can be in one channel at a time, and it is not taken away from those it talks with: who
-enters another channel is told that it is busy, and so is everybody for whom the model has no session left. An entry
-while a conversation is about to end, as when somebody changes channels, waits for its end instead.
+A conversation starts where somebody *enters* a channel, unless that is switched off, and where somebody asks for it
+(`join`); whoever did so is its starter. After one that failed, whoever wants another enters again, or asks. It ends
+when the last human has left, and when somebody asks for that (`leave`). Where a moderator moves the bot, it goes on
+with the people there. The bot itself and other bots are no humans, which who takes the presence has to see to.
+
+In a server the bot can be in one channel at a time, and it is not taken away from those it talks with: who enters
+another channel is told that it is busy, and so is everybody for whom the model has no session left. An entry while a
+conversation is about to end, as when somebody changes channels, waits for its end instead.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from plexbridge.errors import ModelBusy, RequestError
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,8 @@ class Presence:
 
     guild_id: int
     humans: frozenset[int]
+    muted: frozenset[int] = frozenset()
+    """Those of them who can't be heard, by their own will or a moderator's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +35,13 @@ class Start:
     guild_id: int
     channel_id: int
     humans: frozenset[int]
+    starter_id: int
+    """Whose entry or wish it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End the conversation in this server: everybody has left."""
+    """End the conversation in this server: everybody has left, or somebody wants it."""
 
     guild_id: int
 
@@ -46,13 +55,21 @@ class Hear:
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """The conversation in this server goes on in another channel, to which the bot was moved."""
+
+    guild_id: int
+    channel_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Busy:
     """Tell the people in this channel that they can't be served now."""
 
     channel_id: int
 
 
-Action = Start | Stop | Hear | Busy
+Action = Start | Stop | Hear | Move | Busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,40 +88,80 @@ class Attendance:
         self._channels = channels
         self._sessions = sessions
         self._present: Mapping[int, Presence] = {}
+        self._places: Mapping[int, int] = {}
         self._conversations: dict[int, _Conversation] = {}
-        self._waiting: dict[int, int] = {}
-        """The channel, by server, that somebody entered while a conversation was ending."""
+        self._waiting: dict[int, tuple[int, int]] = {}
+        """The channel that somebody entered while a conversation was ending, and who did, by server."""
 
-    def changed(self, present: Mapping[int, Presence]) -> list[Action]:
-        """Take the presence in all voice channels as it is now; return what to do."""
+    def changed(self, present: Mapping[int, Presence], places: Mapping[int, int]) -> list[Action]:
+        """Take the presence in all voice channels, and the bot's own place by server, as they are now.
+
+        Returns what to do.
+        """
         before, self._present = self._present, present
+        places_before, self._places = self._places, places
         actions: list[Action] = []
         for guild_id, conversation in self._conversations.items():
+            place = places.get(guild_id)
+            # The bot's place lags behind a join, so only what is seen to change from here to there is a move.
+            is_moved = place != places_before.get(guild_id) == conversation.channel_id
+            if is_moved and place is not None and not conversation.is_ending:
+                conversation = _Conversation(place, conversation.humans)
+                actions.append(Move(guild_id, place))
             actions += self._attend(guild_id, conversation)
         for channel_id, presence in present.items():
             known = before[channel_id].humans if channel_id in before else frozenset[int]()
-            if presence.humans - known and self._is_allowed(presence.guild_id, channel_id):
-                actions += self._enter(presence.guild_id, channel_id)
+            entered = presence.humans - known
+            if entered and self._auto_join and self._is_allowed(presence.guild_id, channel_id):
+                actions += self._enter(presence.guild_id, channel_id, min(entered))
         return actions
+
+    def join(self, guild_id: int, channel_id: int, user_id: int) -> list[Action]:
+        """Somebody wants a conversation in a channel; return what to do.
+
+        Raises RequestError when there can be none.
+        """
+        if not self._is_allowed(guild_id, channel_id):
+            raise RequestError(f"I am not meant to talk in <#{channel_id}>: whoever runs me has chosen other channels.")
+        if user_id not in self._humans(channel_id):
+            raise RequestError("Enter a voice channel first, and then ask me to join.")
+        conversation = self._conversations.get(guild_id)
+        if conversation is not None and not conversation.is_ending:
+            if conversation.channel_id == channel_id:
+                raise RequestError(f"I am in <#{channel_id}> already, or on my way there: just talk.")
+            raise RequestError(f"I am talking with others in <#{conversation.channel_id}>. You may join us there.")
+        actions = self._enter(guild_id, channel_id, user_id)
+        if any(isinstance(action, Busy) for action in actions):
+            raise RequestError(ModelBusy.user_message)
+        return actions
+
+    def leave(self, guild_id: int) -> list[Action]:
+        """Somebody wants the conversation in this server to end; return what to do."""
+        conversation = self._conversations.get(guild_id)
+        if conversation is None or conversation.is_ending:
+            return []
+        self._conversations[guild_id] = _Conversation(conversation.channel_id, conversation.humans, is_ending=True)
+        return [Stop(guild_id)]
 
     def ended(self, guild_id: int) -> list[Action]:
         """The conversation in this server has ended; return what to do."""
         del self._conversations[guild_id]
         waiting, self._waiting = self._waiting, {}
         actions: list[Action] = []
-        for waiting_guild_id, channel_id in waiting.items():
+        for waiting_guild_id, (channel_id, user_id) in waiting.items():
             if self._humans(channel_id):
-                actions += self._enter(waiting_guild_id, channel_id)
+                actions += self._enter(waiting_guild_id, channel_id, user_id)
         return actions
 
     def _attend(self, guild_id: int, conversation: _Conversation) -> list[Action]:
         humans = self._humans(conversation.channel_id)
         if conversation.is_ending or humans == conversation.humans:
+            self._conversations[guild_id] = conversation
             return []
         self._conversations[guild_id] = _Conversation(conversation.channel_id, humans, is_ending=not humans)
         return [Hear(guild_id, humans) if humans else Stop(guild_id)]
 
-    def _enter(self, guild_id: int, channel_id: int) -> list[Action]:
+    def _enter(self, guild_id: int, channel_id: int, user_id: int) -> list[Action]:
         conversation = self._conversations.get(guild_id)
         if conversation is not None and not conversation.is_ending:
             return [] if conversation.channel_id == channel_id else [Busy(channel_id)]
@@ -112,11 +169,11 @@ class Attendance:
         if staying + len(self._waiting.keys() - {guild_id}) >= self._sessions:
             return [Busy(channel_id)]
         if conversation is not None or len(self._conversations) >= self._sessions:
-            self._waiting[guild_id] = channel_id
+            self._waiting[guild_id] = (channel_id, user_id)
             return []
         humans = self._humans(channel_id)
         self._conversations[guild_id] = _Conversation(channel_id, humans)
-        return [Start(guild_id, channel_id, humans)]
+        return [Start(guild_id, channel_id, humans, user_id)]
 
     def _humans(self, channel_id: int) -> frozenset[int]:
         presence = self._present.get(channel_id)
@@ -124,4 +181,4 @@ class Attendance:
 
     def _is_allowed(self, guild_id: int, channel_id: int) -> bool:
         is_guild_allowed = not self._guilds or guild_id in self._guilds
-        return self._auto_join and is_guild_allowed and (not self._channels or channel_id in self._channels)
+        return is_guild_allowed and (not self._channels or channel_id in self._channels)

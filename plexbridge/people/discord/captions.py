@@ -29,6 +29,8 @@ PENDING_LIMIT_CHARS = 8_000
 NOTICE_LIMIT = 20
 WAIT_SECONDS = 2.0
 """A model that is ready sooner has not kept anybody waiting."""
+SLOW_SECONDS = 2.0
+"""A model that ends so soon after it fell behind was about to end, and not slow."""
 
 _SPECIAL = re.compile(r"([\\*_~`|<>#\[\]-])")
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”)]*(?=\s)")
@@ -67,7 +69,10 @@ class Captions:
         self._heard_seconds = 0.0
         self._written_seconds = -inf
         self._notices: deque[str] = deque(maxlen=NOTICE_LIMIT)
+        self._were_words_before = False
+        """Whether words that are not shown yet were said before the first notice."""
         self._waiting_seconds = inf
+        self._slow_seconds = inf
         self._is_told = False
         self._is_finished = False
 
@@ -87,33 +92,42 @@ class Captions:
 
     def say(self, sentence: str) -> None:
         """Have a sentence of ours written as a message of its own."""
-        self._notices.append(sentence)
+        self._notify(sentence)
 
     def tell(self, state: State, *, now_seconds: float) -> None:
         """Take note of the conversation's state; people read of it only when something keeps them waiting."""
         self._waiting_seconds = now_seconds + WAIT_SECONDS if state is State.WAITING else inf
-        if state is State.TOO_SLOW or (state is State.LIVE and self._is_told):
+        self._slow_seconds = now_seconds + SLOW_SECONDS if state is State.TOO_SLOW else inf
+        if state is State.LIVE and self._is_told:
             self._announce(state)
+
+    def rest(self) -> None:
+        """The model says no more for now: what is there are whole words, and it is not slow, but gone."""
+        self._heard_seconds = -inf
+        self._slow_seconds = inf
 
     def finish(self) -> None:
         """There is no more to come: what is there is complete and due at once."""
         self._is_finished = True
-        self._waiting_seconds = inf
+        self._waiting_seconds = self._slow_seconds = inf
 
     def due_seconds(self) -> float:
         """When `take` has something next; infinity when that depends on what comes."""
-        return -inf if self._notices else min(self._waiting_seconds, self._caption_seconds())
+        return -inf if self._notices else min(self._waiting_seconds, self._slow_seconds, self._caption_seconds())
 
     def take(self, now_seconds: float) -> Post | Edit | None:
         """Return the next thing to write, if it is due; it counts as written."""
         if now_seconds >= self._waiting_seconds:
             self._waiting_seconds = inf
             self._announce(State.WAITING)
-        if self._notices:
+        if now_seconds >= self._slow_seconds:
+            self._slow_seconds = inf
+            self._announce(State.TOO_SLOW)
+        if self._notices and not self._has_words_before(now_seconds):
             # What is said after a notice stands below it.
             self._text, self._shown_chars = self._text[self._shown_chars :].lstrip(), 0
             return Post(self._notices.popleft(), is_open=False)
-        if now_seconds < self._caption_seconds():
+        if not self._notices and now_seconds < self._caption_seconds():
             return None
         self._written_seconds = now_seconds
         chars, is_complete = self._next_chars(now_seconds)
@@ -127,7 +141,17 @@ class Captions:
 
     def _announce(self, state: State) -> None:
         self._is_told = state is not State.LIVE
-        self._notices.append(_NOTICES[state])
+        self._notify(_NOTICES[state])
+
+    def _notify(self, sentence: str) -> None:
+        if not self._notices:
+            self._were_words_before = self._shown_chars < len(self._text.rstrip())
+        self._notices.append(sentence)
+
+    def _has_words_before(self, now_seconds: float) -> bool:
+        """Whether whole words were said before the notices, which belong above them."""
+        is_complete = now_seconds >= self._heard_seconds + WORD_SECONDS
+        return self._were_words_before and is_complete and self._shown_chars < len(self._text.rstrip())
 
     def _caption_seconds(self) -> float:
         """When there is something new to show."""

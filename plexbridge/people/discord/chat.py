@@ -60,10 +60,19 @@ class Chat:
         self._captions.tell(state, now_seconds=trio.current_time())
         self._changed.set()
 
+    def rest(self) -> None:
+        """The model says no more for now."""
+        self._captions.rest()
+        self._changed.set()
+
     def say(self, sentence: str) -> None:
         """Add a sentence of plexbridge's own."""
         self._captions.say(sentence)
         self._changed.set()
+
+    def move(self, channel_id: int) -> None:
+        """From now on write into another channel."""
+        self._channel_id, self._message_id = channel_id, None
 
     def finish(self, *, within_seconds: float) -> None:
         """There is no more to come: what is there is written within so many seconds, then `run` ends; or sooner."""

@@ -12,10 +12,12 @@ from functools import partial
 import trio
 
 from plexbridge import logs
-from plexbridge.config import DiscordConfig
+from plexbridge.config import Config, DiscordConfig, ModelConfig
 from plexbridge.errors import ConfigError, DiscordLost
+from plexbridge.people.discord.asking import Answer, Request
 from plexbridge.people.discord.attendance import Attendance
 from plexbridge.people.discord.bot import Bot, close_bot, make_bot
+from plexbridge.people.discord.commands import Commands, Settings
 from plexbridge.people.discord.portal import Portal, open_portal, trio_clock
 from plexbridge.people.discord.rooms import Converse, Rooms
 
@@ -37,26 +39,44 @@ class Front:
 
 
 @asynccontextmanager
-async def open_front(settings: DiscordConfig, converse: Converse, *, sessions: int) -> AsyncIterator[Front]:
-    """Serve voice channels for the length of the block; at most `sessions` conversations at the same time.
+async def open_front(
+    config: Config, model: ModelConfig, settings: Settings, converse: Converse
+) -> AsyncIterator[Front]:
+    """Serve voice channels for the length of the block; at most `model.sessions` conversations at the same time.
 
-    Raises ConfigError without a token, LibraryUnfit, DiscordError; in exception groups, once the thread runs.
+    `settings` keeps what people set. Raises ConfigError without a token, LibraryUnfit, DiscordError; in exception
+    groups, once the thread runs.
     """
-    if settings.token is None:
+    discord = config.discord
+    if discord.token is None:
         raise ConfigError(("discord.token: found nothing, expected the bot's token",))
-    token = settings.token.get_secret_value()
+    token = discord.token.get_secret_value()
     logs.redact(token, is_lasting=True)
     attendance = Attendance(
-        auto_join=settings.auto_join,
-        guilds=frozenset(settings.guilds),
-        channels=frozenset(settings.channels),
-        sessions=sessions,
+        auto_join=discord.auto_join,
+        guilds=frozenset(discord.guilds),
+        channels=frozenset(discord.channels),
+        sessions=model.sessions,
     )
-    async with open_portal() as portal, _log_in(portal, settings, token) as bot:
-        rooms = Rooms(portal, bot, attendance, converse, text_channel=settings.text_channel)
+    async with open_portal() as portal, _log_in(portal, discord, token) as bot:
+        rooms = Rooms(
+            portal,
+            bot,
+            attendance,
+            converse,
+            text_channel=discord.text_channel,
+            model=model.name,
+            clock=trio_clock(),
+        )
+        commands = Commands(rooms, settings, persona=config.persona, model=model)
+
+        async def answer(request: Request) -> Answer:
+            return await portal.into_trio(commands.answer, request)
+
         bot.watch(partial(portal.into_trio, rooms.changed))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rooms.run)
+            portal.into_discord_soon(bot.serve_commands, answer)
             yield Front(bot, rooms)
             nursery.cancel_scope.cancel(reason="the front closes")
 
@@ -64,7 +84,7 @@ async def open_front(settings: DiscordConfig, converse: Converse, *, sessions: i
 @asynccontextmanager
 async def _log_in(portal: Portal, settings: DiscordConfig, token: str) -> AsyncIterator[Bot]:
     """Yield the bot, connected and ready; afterwards it is logged out."""
-    bot = await portal.into_discord(make_bot, settings, trio_clock())
+    bot = await portal.into_discord(make_bot, settings)
     try:
         await portal.into_discord(bot.log_in, token)
         async with trio.open_nursery() as nursery:

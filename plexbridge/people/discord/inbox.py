@@ -28,6 +28,8 @@ class Speaking:
 
     ssrc: int
     user_id: int
+    is_speaking: bool
+    """Whether the user begins to speak, or ends."""
 
 
 @dataclass(frozen=True, slots=True)

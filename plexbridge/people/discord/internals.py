@@ -1,14 +1,19 @@
 """Everything that touches the inside of discord.py 2.7.1; `library.check_library` has made sure that it is this one.
 
-discord.py sends voice but does not receive it. Five things here go beyond its public interface:
+discord.py sends voice but does not receive it. Seven things here go beyond its public interface:
 
 * where Discord is: attributes of two classes (`prepare`);
 * the socket's reader: discord.py's own sits up to 30 s on a socket that a reconnect has closed, and may take the answer
   of IP discovery away before anybody listens for it. `_Reader` replaces it for all voice connections;
-* the wait for a connection's states, which can miss one (`_ConnectionState`);
+* the wait for a connection's states, which can miss one, and the task that reads the voice gateway: discord.py's own
+  resumes in vain, takes the next move for the end after it has reconnected once, and dies of a message that it can't
+  use while the connection seems to live. Ours follows moves and reports every other end (`_ConnectionState`);
 * messages of the voice gateway: a hook sees each after discord.py has handled it (who speaks with which SSRC, who left,
   the session's key);
-* the DAVE session: looked up for every frame, because it is made anew whenever the group or the connection changes.
+* the DAVE session: looked up for every frame, because it is made anew whenever the group or the connection changes,
+  and made where discord.py makes none, in a call that begins without encryption;
+* the order of a rejoin: the goodbye of an earlier connection arrives at the next one (`voice_state_update`);
+* the intents of a client that has logged in (`forgo_messages`).
 """
 
 import asyncio
@@ -20,13 +25,16 @@ import threading
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import davey
 import yarl
 
+from plexbridge.errors import VoiceEnded
+from plexbridge.people.discord.endings import MOVED, Cause, Ending, closed
 from plexbridge.people.discord.inbox import Connected, Inbox, Left, Speaking
-from plexbridge.people.discord.receiver import FrameRefused, Refusal
+from plexbridge.people.discord.status import Encryption
+from plexbridge.people.discord.stream import FrameRefused, Refusal
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # discord.py imports audioop, which Python 3.13 drops
@@ -35,9 +43,13 @@ with warnings.catch_warnings():
     from discord.gateway import DiscordVoiceWebSocket, DiscordWebSocket
     from discord.http import Route
 
+if TYPE_CHECKING:
+    from discord.types.voice import GuildVoiceState
+
 GOODBYE_SECONDS = 0.4
 """For each of the two halves of leaving: telling Discord, and hearing that it is so."""
-JOIN_SECONDS = 15.0
+MOVE_SECONDS = 3.0
+"""How long after its end a connection waits for the server that it is to go on at."""
 KEEPALIVE_SECONDS = 5.0
 """As Discord's own clients do; without it a NAT forgets the path while everybody is silent."""
 FRAME_SAMPLES = 960
@@ -60,6 +72,16 @@ def prepare(*, api_base: str, gateway: str) -> None:
     Route.BASE = api_base
     DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(gateway)
     voice_state.SocketReader = _Reader  # type: ignore[misc]  # a class in the place of another, on purpose
+
+
+def forgo_messages(client: discord.Client) -> None:
+    """Have a client that is not yet connected ask for no messages: Discord would refuse it altogether.
+
+    Whether it would is known only after the log-in, and a client takes its intents when it is made.
+    """
+    intents = client.intents
+    intents.guild_messages = intents.message_content = False
+    client._connection._intents = intents
 
 
 class _Reader(voice_state.SocketReader):
@@ -151,11 +173,15 @@ class _Reader(voice_state.SocketReader):
 
 
 class _ConnectionState(voice_state.VoiceConnectionState):
-    """discord.py's states of a voice connection, with a wait that misses none of them.
+    """discord.py's states of a voice connection, without its own attempts at recovery.
 
-    Its own looks at the state and then starts a task that waits for the next change. When Discord's two answers to a
-    join come together, the second falls in between, and the join would hang.
+    Its wait for a state looks at the state and then starts a task that waits for the next change. When Discord's two
+    answers to a join come together, the second falls in between, and the join would hang.
     """
+
+    voice_client: "VoiceLink"
+    _is_in_channel = False
+    """Whether Discord has said that the bot is in the channel through this connection."""
 
     async def _wait_for_state(
         self,
@@ -167,14 +193,91 @@ class _ConnectionState(voice_state.VoiceConnectionState):
             while self.state not in (state, *other_states):
                 await self._state_event.wait()
 
+    async def voice_state_update(self, data: "GuildVoiceState") -> None:
+        """Take note of where the bot is; not of the goodbye of an earlier connection, which may come this late."""
+        if data["channel_id"] is not None:
+            self._is_in_channel = True
+        elif not self._is_in_channel:
+            return
+        elif not self._expecting_disconnect:
+            self.voice_client.end(Ending(Cause.THROWN_OUT))
+        await super().voice_state_update(data)
+
+    async def _wrap_connect(self, *args: Any) -> None:
+        """Connect, or free everything; what fails is reported by who asked, and needs no traceback in the log."""
+        try:
+            await self._connect(*args)
+        except asyncio.CancelledError:
+            await self.soft_disconnect()
+            raise
+        except Exception:
+            await self.disconnect()
+            raise
+
+    async def _connect(
+        self,
+        reconnect: bool,
+        timeout: float,  # noqa: ASYNC109  # the signature is discord.py's
+        self_deaf: bool,
+        self_mute: bool,
+        resume: bool,
+    ) -> None:
+        """Connect in time; in this task, since discord.py's own leaves another one behind when it is cancelled."""
+        async with asyncio.timeout(timeout):
+            await self._inner_connect(reconnect=reconnect, self_deaf=self_deaf, self_mute=self_mute, resume=resume)
+        if not self._runner:
+            self._runner = asyncio.create_task(self._poll_voice_ws(reconnect))
+
+    async def _poll_voice_ws(self, reconnect: bool) -> None:
+        """Read the voice gateway until it ends; only where Discord moves the connection does this one go on."""
+        try:
+            ending = await self._read_until_end()
+        except asyncio.CancelledError:
+            return  # discord.py ends its tasks so, and does not expect to hear of it
+        except Exception as exc:  # MLS, a socket that closes under a write: whatever it was, the task would be gone
+            ending = Ending(Cause.FAULT, type(exc).__name__)
+        if self._runner is asyncio.current_task():
+            self.voice_client.end(ending)
+
+    async def _read_until_end(self) -> Ending:
+        while True:
+            try:
+                await self.ws.poll_event()
+            except discord.ConnectionClosed as exc:
+                if exc.code == MOVED and await self._moved():
+                    continue
+                states = voice_state.ConnectionFlowState
+                if exc.code == MOVED and self.state not in (states.connected, states.disconnected):
+                    # It was no goodbye: a new server was named, but does not take the connection.
+                    return Ending(Cause.BROKEN, "the server that it is to go on at does not answer, or refuses it")
+                return closed(exc.code, is_orphaned=self.voice_client.is_orphaned())
+
+    async def _moved(self) -> bool:
+        """Go on at the server that Discord names; say whether it does. `state` tells whether one was named."""
+        try:
+            async with asyncio.timeout(2 * MOVE_SECONDS):
+                return await self._potential_reconnect()
+        except TimeoutError:
+            return False
+
 
 class VoiceLink(discord.VoiceClient):
     """One voice connection of the bot. Sending and opening frames is for Trio's thread, all else for Discord's loop."""
 
-    def __init__(self, client: discord.Client, channel: discord.abc.Connectable, *, inbox: Inbox) -> None:
+    def __init__(
+        self,
+        client: discord.Client,
+        channel: discord.abc.Connectable,
+        *,
+        inbox: Inbox,
+        is_orphaned: Callable[[], bool],
+    ) -> None:
         self.inbox = inbox
-        self.is_ended = False
-        """The bot is no longer in the channel, whoever wanted it so."""
+        self.is_orphaned = is_orphaned
+        """Says whether the session of the main gateway, in which the connection was made, is gone or away."""
+        self._ending: Ending | None = None
+        self._ended = asyncio.Event()
+        self._is_freed = False
         self._is_speaking_wanted = False
         self._is_speaking_said = False
         self._speaking = asyncio.Lock()
@@ -207,6 +310,21 @@ class VoiceLink(discord.VoiceClient):
         """Let `frames` of 20 ms go by in which nothing is sent: the RTP timestamp goes on."""
         self.timestamp = (self.timestamp + frames * FRAME_SAMPLES) % (1 << 32)
 
+    def encryption(self) -> Encryption:
+        """Return how the call is encrypted now."""
+        state = self._connection
+        session = state.dave_session
+        if session is None or not state.dave_protocol_version:
+            return Encryption(0, is_ready=False, privacy_code="")
+        return Encryption(
+            state.dave_protocol_version, is_ready=session.ready, privacy_code=session.voice_privacy_code or ""
+        )
+
+    def group(self) -> frozenset[int]:
+        """Return the ids of all in the call's group, those of bots too; empty without encryption."""
+        session = self._connection.dave_session
+        return frozenset() if session is None else frozenset(map(int, session.get_user_ids()))
+
     def open_frame(self, user_id: int, frame: bytes) -> bytes:
         """Return the Opus packet in a user's frame; raises FrameRefused."""
         state = self._connection
@@ -224,7 +342,8 @@ class VoiceLink(discord.VoiceClient):
     # On Discord's loop
 
     def keep_path_open(self) -> None:
-        """Begin to send keepalives, until `leave`."""
+        """Begin to send keepalives, until `leave`; from now on only moves are waited for."""
+        self._connection.timeout = MOVE_SECONDS
         self._keepalive = asyncio.create_task(self._keep_alive())
 
     async def leave(self) -> None:
@@ -234,23 +353,61 @@ class VoiceLink(discord.VoiceClient):
         try:
             async with asyncio.timeout(GOODBYE_SECONDS):
                 # It takes a cancellation for the end of its waiting, and frees the socket either way.
-                await state.disconnect(force=True, wait=not self.is_ended)
+                await state.disconnect(force=True, wait=not self._is_freed)
         except TimeoutError:
             pass  # Discord will notice by itself
         finally:
             tasks = [task for task in (state._connector, state._runner, self._keepalive) if task is not None]
             for task in tasks:
                 task.cancel()
+                task.add_done_callback(_forget)
             self.cleanup()
             if state.ws and state.ws._keep_alive:
                 state.ws._keep_alive.stop()  # a thread; closing stops it too, unless it was cut short
             state._socket_reader.stop()
             state._socket_reader.join(GOODBYE_SECONDS)
+            if state.ws:
+                # discord.py does not get this far when the main gateway can't be told of the goodbye.
+                with suppress(TimeoutError, ConnectionError):
+                    async with asyncio.timeout(GOODBYE_SECONDS):
+                        await state.ws.close()
+
+    async def disconnect(self, *, force: bool = False) -> None:
+        """discord.py's goodbye after an attempt that took too long: its own would wait as long as the attempt again."""
+        await self.leave()
 
     def cleanup(self) -> None:
         """discord.py's last act on a connection, whatever ended it."""
-        self.is_ended = True
+        self._is_freed = True
+        self.end(Ending(Cause.BROKEN))
         super().cleanup()
+
+    async def give_up(self) -> None:
+        """End the connection, so that another one is made in its place."""
+        self.end(Ending(Cause.RENEWED))
+
+    def end(self, ending: Ending) -> None:
+        """The connection can't be used any more; the first reason counts."""
+        self._ending = self._ending or ending
+        self._ended.set()
+
+    def raise_farewell(self) -> None:
+        """Raise VoiceEnded if the connection has ended because it was meant to."""
+        if self._ending is not None and self._ending.farewell is not None:
+            raise VoiceEnded(str(self._ending), self._ending.farewell)
+
+    async def wait_ended(self) -> Ending:
+        """Wait until the connection can't be used any more, and return why."""
+        await self._ended.wait()
+        assert self._ending is not None
+        return self._ending
+
+    async def renew_encryption(self) -> None:
+        """Have the call's group take the bot in anew; without end-to-end encryption nothing happens."""
+        state = self._connection
+        if state.dave_session is not None and state.dave_protocol_version:
+            with suppress(ConnectionError):
+                await state._recover_from_invalid_commit(0)
 
     async def announce_speaking(self, is_speaking: bool) -> None:
         """Switch the bot's speaking light; calls that overlap end with the latest wish."""
@@ -272,11 +429,13 @@ class VoiceLink(discord.VoiceClient):
         op, data = message["op"], message["d"] or {}
         if op == _SESSION_DESCRIPTION:
             self.inbox.announce(Connected(str(self.mode), bytes(self.secret_key)))
+            self._prepare_upgrade()
             self._is_speaking_said = self._is_speaking_wanted
             if self._is_speaking_wanted:
                 await self._speak(websocket)
         elif op == _SPEAKING and "user_id" in data:
-            self.inbox.announce(Speaking(int(data["ssrc"]), int(data["user_id"])))
+            is_speaking = bool(data.get("speaking"))
+            self.inbox.announce(Speaking(int(data["ssrc"]), int(data["user_id"]), is_speaking))
         elif op == _CLIENT_DISCONNECT and "user_id" in data:
             self.inbox.announce(Left(int(data["user_id"])))
         elif op == _EXECUTE_TRANSITION and self._connection.dave_protocol_version:
@@ -284,6 +443,12 @@ class VoiceLink(discord.VoiceClient):
             if session is not None:
                 # discord.py lets frames in clear pass from the first upgrade on, and never ends it.
                 session.set_passthrough_mode(False, _CLEAR_SECONDS)
+
+    def _prepare_upgrade(self) -> None:
+        """Without a session discord.py ignores everything that would make the call an encrypted one."""
+        state = self._connection
+        if state.dave_session is None:
+            state.dave_session = davey.DaveSession(davey.DAVE_PROTOCOL_VERSION, state.user.id, self.channel.id)
 
     async def _keep_alive(self) -> None:
         for count in itertools.count(1):
@@ -295,6 +460,12 @@ class VoiceLink(discord.VoiceClient):
                     continue  # the next one will do
 
 
+def _forget(task: "asyncio.Task[None]") -> None:
+    """Look at how a task of a connection that was left has ended; nobody else would, and asyncio complains."""
+    if not task.cancelled():
+        task.exception()
+
+
 def _refusal(words: str) -> Refusal:
     """Return what davey's error means."""
     if "Unencrypted" in words:
@@ -302,19 +473,30 @@ def _refusal(words: str) -> Refusal:
     return Refusal.NOT_READY if "NoDecryptorForUser" in words or "NotReady" in words else Refusal.UNDECRYPTABLE
 
 
-async def join_voice(channel: discord.VoiceChannel | discord.StageChannel, inbox: Inbox) -> VoiceLink:
-    """Join a voice channel; whatever goes wrong, or cancelled, the bot is not in it afterwards."""
+async def join_voice(
+    channel: discord.VoiceChannel | discord.StageChannel,
+    inbox: Inbox,
+    *,
+    within_seconds: float,
+    is_orphaned: Callable[[], bool],
+) -> VoiceLink:
+    """Join a voice channel; whatever goes wrong, or cancelled, the bot is not in it afterwards.
+
+    Raises VoiceEnded when the bot is taken out again while it joins, and what discord.py raises.
+    """
     links: list[VoiceLink] = []
 
     def make(client: discord.Client, connectable: discord.abc.Connectable) -> VoiceLink:
-        links.append(VoiceLink(client, connectable, inbox=inbox))
+        links.append(VoiceLink(client, connectable, inbox=inbox, is_orphaned=is_orphaned))
         return links[0]
 
     try:
-        link = await channel.connect(cls=make, timeout=JOIN_SECONDS, reconnect=True)
+        link = await channel.connect(cls=make, timeout=within_seconds, reconnect=False)
         link.keep_path_open()
-    except BaseException:
+    except BaseException as exc:
         for link in links:
             await link.leave()
+            if isinstance(exc, Exception):
+                link.raise_farewell()
         raise
     return link

@@ -6,17 +6,20 @@ mixed. Three rules:
 
 * **A packet costs at most itself.** Whatever a datagram holds, it is counted and dropped, and disturbs nobody.
 * **SSRC and user are told apart from audio**, on another connection, and audio often comes first. So packets of an
-  unknown SSRC are held for a moment, and go on when their user is named.
+  unknown SSRC are held for a moment, and go on when their user is named. Of somebody who was already talking when the
+  bot came, Discord may never tell; then the user is the one whose key opens the packets.
 * **Only those are heard who may be.** Packets of anybody else are dropped before anything is decrypted.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 from types import TracebackType
 from typing import Self
 
 from plexbridge.audio.mixer import mix
+from plexbridge.audio.opus_packet import SILENCE_PACKET
 from plexbridge.audio.pcm import UPLINK_FRAME_SAMPLES, Samples, level_dbfs
 from plexbridge.audio.playout import SILENT_DBFS
 from plexbridge.people.discord.rtp import DatagramRefused, Defect, RtpPacket, Transport, audio_ssrc
@@ -35,6 +38,10 @@ __all__ = [
 HELD_LIMIT_PACKETS = 50
 HELD_LIMIT_SECONDS = 1.0
 """How long a packet waits to be told whose it is: a second of one speaker."""
+IDENTIFY_SECONDS = 0.2
+"""So long it is waited for Discord's word, and between two attempts to do without."""
+DEPARTED_TICKS = 50
+"""A second: by then whoever has left is known to be no member of the channel any more."""
 SPEAKER_LIMIT = 100
 """Streams that are kept at once, one more than an ordinary channel's greatest user limit; a decoder has 30 kB."""
 
@@ -76,6 +83,8 @@ class ReceiverStatistics:
     """Packets that had to wait to be told whose they are."""
     unclaimed: int = 0
     """Held packets that nobody claimed in time."""
+    identified: int = 0
+    """Speakers that Discord did not name, but who were known by their keys."""
     users: Mapping[int, SpeakerStatistics] = field(default_factory=dict)
     """Those who are here, by user id."""
     total: SpeakerStatistics = field(default_factory=SpeakerStatistics)
@@ -91,18 +100,40 @@ class _Held:
     open_frame: OpenFrame
 
 
+def _opened(held: _Held, user_id: int) -> bytes | None:
+    """Return what a packet holds if it is this user's."""
+    try:
+        return held.open_frame(user_id, held.packet.payload)
+    except FrameRefused:
+        return None
+
+
+def _already(opus: bytes) -> OpenFrame:
+    """Return what opens a packet that was opened before."""
+    return lambda user_id, frame: opus
+
+
 class Receiver:
     """Decrypts, orders, decodes and mixes what the people of one voice channel say; a context manager.
 
-    A pure core: no clock, no waiting, not thread-safe. Times are seconds on any one monotonic scale.
+    A pure core: no clock, no waiting, not thread-safe. Times are seconds on any one monotonic scale. `group` returns
+    all who have keys in the call, those who must not be heard too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, group: Callable[[], frozenset[int]] = frozenset) -> None:
+        self._group = group
         self._transport: Transport | None = None
         self._heard: frozenset[int] = frozenset()
         self._streams: dict[int, Stream] = {}
         """By SSRC; the user who was named last stands last."""
         self._held: deque[_Held] = deque()
+        self._tried_seconds: dict[int, float] = {}
+        """When it was last tried to find out whose a held SSRC is."""
+        self._former: dict[int, int] = {}
+        """Whose the SSRCs were on the connection before; they mostly are the same again, but need not be."""
+        self._departed: dict[int, int] = {}
+        """SSRCs whose users have just left, and for how many ticks that is remembered: their last packets are nobody's.
+        No longer, since news of a former connection of somebody who is still there can come late."""
         self._defects: Counter[Defect] = Counter()
         self._counts = ReceiverStatistics()
         self._gone = SpeakerStatistics()
@@ -126,6 +157,9 @@ class Receiver:
         Raises LocalProtocolError for a mode that is not in `rtp.MODES` and for a key that is not 32 bytes.
         """
         self._transport = Transport(mode, secret_key)
+        self._former |= {ssrc: stream.user_id for ssrc, stream in self._streams.items()}
+        while len(self._former) > SPEAKER_LIMIT:
+            del self._former[next(iter(self._former))]
         self._forget_people()
 
     def speaking(self, ssrc: int, user_id: int) -> None:
@@ -142,6 +176,7 @@ class Receiver:
                 return
             stream = Stream(user_id)
         self._streams[ssrc] = stream
+        self._departed.pop(ssrc, None)
         claimed = [held for held in self._held if held.packet.ssrc == ssrc]
         if claimed:
             self._held = deque(held for held in self._held if held.packet.ssrc != ssrc)
@@ -152,6 +187,7 @@ class Receiver:
         """A user has left (op 13): forget their SSRC, what waits of them, and their decoder."""
         for ssrc in [ssrc for ssrc, stream in self._streams.items() if stream.user_id == user_id]:
             self._end(self._streams.pop(ssrc))
+            self._departed[ssrc] = DEPARTED_TICKS
 
     def set_heard(self, user_ids: Iterable[int]) -> None:
         """Hear these users and nobody else: packets of others, bots among them, are counted and dropped.
@@ -191,6 +227,8 @@ class Receiver:
 
     def frame(self, now_seconds: float) -> Mixed:
         """Return the next 20 ms of the mix; call it once for every tick, after `push` of what has come."""
+        self._departed = {ssrc: ticks - 1 for ssrc, ticks in self._departed.items() if ticks > 1}
+        self._identify(now_seconds)
         self._forget_unclaimed(now_seconds)
         spoken = {}
         for stream in self._streams.values():
@@ -238,10 +276,44 @@ class Receiver:
             self._held.popleft()
             self._count(unclaimed=1)
 
+    def _identify(self, now_seconds: float) -> None:
+        """Find out by their keys whose packets they are that have been held for a while."""
+        for index, held in enumerate(tuple(self._held)):
+            ssrc = held.packet.ssrc
+            since_seconds = max(held.arrived_seconds, self._tried_seconds.get(ssrc, -inf))
+            if now_seconds - since_seconds < IDENTIFY_SECONDS or ssrc in self._departed:
+                continue
+            if held.packet.payload == SILENCE_PACKET:
+                continue  # it has no key
+            self._tried_seconds[ssrc] = now_seconds
+            owner = self._owner(held)
+            if owner is not None:
+                user_id, opus = owner
+                # A key opens a packet only once.
+                self._held[index] = replace(held, open_frame=_already(opus))
+                self._count(identified=1)
+                self.speaking(ssrc, user_id)
+                return  # what is held has changed; others have their turn in the next tick
+
+    def _owner(self, held: _Held) -> tuple[int, bytes] | None:
+        """Return who has sent a packet, and what is in it; None if that is nobody, or several without keys."""
+        named = {stream.user_id for stream in self._streams.values()}
+        candidates = {
+            user_id: opus
+            for user_id in sorted((self._heard | self._group()) - named)
+            if (opus := _opened(held, user_id)) is not None
+        }
+        if len(candidates) == 1:
+            return candidates.popitem()
+        former = self._former.get(held.packet.ssrc)
+        return None if former not in candidates else (former, candidates[former])
+
     def _forget_unclaimed(self, now_seconds: float) -> None:
         while self._held and now_seconds - self._held[0].arrived_seconds > HELD_LIMIT_SECONDS:
             self._held.popleft()
             self._count(unclaimed=1)
+        if not self._held:
+            self._tried_seconds.clear()
 
     def _has_room(self) -> bool:
         """Say whether one more stream can be kept, after ending one that is silent if need be."""
@@ -258,6 +330,8 @@ class Receiver:
             self._end(self._streams.popitem()[1])
         self._count(unclaimed=len(self._held))
         self._held.clear()
+        self._tried_seconds.clear()
+        self._departed.clear()
 
     def _end(self, stream: Stream | None) -> None:
         """Free a stream that stands in no table any more; its counters stay in the total."""

@@ -43,6 +43,8 @@ class SpeakerStatistics:
     """What became of one user's packets; counts are packets where the name does not say otherwise."""
 
     received: int = 0
+    silence: int = 0
+    """Frames of silence, which travel in clear and prove nothing."""
     duplicate: int = 0
     not_ready: int = 0
     unencrypted: int = 0
@@ -59,6 +61,16 @@ class SpeakerStatistics:
     depth_frames: int = 0
     """The depth that the next talk spurt starts with, in frames of 20 ms; in a sum, the deepest."""
 
+    @property
+    def speech(self) -> int:
+        """Packets in which something was said, whether or not it could be understood."""
+        return self.received - self.silence - self.duplicate
+
+    @property
+    def good(self) -> int:
+        """Packets of speech that were opened and are Opus."""
+        return self.speech - self.not_ready - self.unencrypted - self.undecryptable - self.corrupt
+
     def __add__(self, other: "SpeakerStatistics") -> "SpeakerStatistics":
         sums = {field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)}
         return SpeakerStatistics(**sums | {"depth_frames": max(self.depth_frames, other.depth_frames)})
@@ -71,7 +83,7 @@ class Stream:
         self.user_id = user_id
         self._window = SequenceWindow()
         self._speaker: Speaker | None = None
-        self._received = self._duplicate = 0
+        self._received = self._duplicate = self._silence = 0
         self._refused: Counter[Refusal] = Counter()
 
     @property
@@ -101,6 +113,7 @@ class Stream:
 
     def _opened(self, payload: bytes, open_frame: OpenFrame) -> bytes:
         if payload == SILENCE_PACKET:
+            self._silence += 1
             return payload
         opus = open_frame(self.user_id, payload)
         if opus is None:
@@ -120,6 +133,7 @@ class Stream:
         """Return the counters."""
         counts = SpeakerStatistics(
             received=self._received,
+            silence=self._silence,
             duplicate=self._duplicate,
             not_ready=self._refused[Refusal.NOT_READY],
             unencrypted=self._refused[Refusal.UNENCRYPTED],

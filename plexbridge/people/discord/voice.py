@@ -7,31 +7,30 @@ what is sent, `Chat` what is written.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from math import inf
 from types import TracebackType
 from typing import Protocol, Self
 
 import trio
 
 from plexbridge.audio.opus import PEOPLE_DOWNLINK, Encoder
-from plexbridge.audio.pcm import PEOPLE_RATE_HZ, Samples, level_dbfs
+from plexbridge.audio.pcm import FRAME_SECONDS, PEOPLE_RATE_HZ, Samples, level_dbfs
 from plexbridge.audio.playout import SILENT_DBFS
 from plexbridge.model.conversation import State
+from plexbridge.people.discord.deafness import Observed, PersonObserved
 from plexbridge.people.discord.inbox import Connected, Inbox, Left, News, Speaking
-from plexbridge.people.discord.portal import Portal
-from plexbridge.people.discord.receiver import Receiver, ReceiverStatistics
-from plexbridge.people.discord.spurts import OPUS_SILENCE, Sending, Spurts
+from plexbridge.people.discord.receiver import Receiver, ReceiverStatistics, SpeakerStatistics
+from plexbridge.people.discord.spurts import CLOSING_FRAMES, OPUS_SILENCE, Sending, Spurts
 from plexbridge.session.people import Frame
 
 STALE_SECONDS = 0.5
-"""What had come so long before the first tick was said before the model listened."""
+"""What has come so long before the model listens was not said to it."""
 
 
 class Voice(Protocol):
-    """A connection to a voice channel: `internals.VoiceLink`, seen from Trio's thread; nothing here waits."""
+    """The bot's place in a voice channel: `line.Line`. Nothing here waits."""
 
     inbox: Inbox
-    is_ended: bool
-    """The bot is no longer in the channel."""
 
     @property
     def can_send(self) -> bool:
@@ -46,11 +45,11 @@ class Voice(Protocol):
     def open_frame(self, user_id: int, frame: bytes) -> bytes:
         """Take end-to-end encryption off; raises FrameRefused."""
 
-    async def announce_speaking(self, is_speaking: bool) -> None:
-        """On Discord's loop: switch the bot's speaking light."""
+    def group(self) -> frozenset[int]:
+        """Return the ids of all who have keys in the call, the bot and other bots too."""
 
-    async def leave(self) -> None:
-        """On Discord's loop: leave the channel, within a bounded time; never raises."""
+    def set_speaking(self, is_speaking: bool) -> None:
+        """Switch the bot's speaking light."""
 
 
 class Words(Protocol):
@@ -61,6 +60,9 @@ class Words(Protocol):
 
     def tell(self, state: State) -> None:
         """Write what people should know about the conversation's state."""
+
+    def rest(self) -> None:
+        """The model says no more for now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +78,17 @@ class SendingStatistics:
 class DiscordPeople:
     """Implements `session.people.People` for a voice channel; a context manager, which frees the codecs."""
 
-    def __init__(self, voice: Voice, portal: Portal, words: Words) -> None:
+    def __init__(self, voice: Voice, words: Words) -> None:
         self._voice = voice
-        self._portal = portal
         self._words = words
-        self._receiver = Receiver()
+        self._receiver = Receiver(voice.group)
+        self._heard: frozenset[int] = frozenset()
         self._encoder = Encoder(rate_hz=PEOPLE_RATE_HZ, settings=PEOPLE_DOWNLINK)
         self._spurts = Spurts()
         self._next_tick = 0
-        self._is_first = True
+        self._played_seconds = -inf
+        self._listened_seconds = -inf
+        self._speaking_events = 0
         self._sound = self._silence = self._unsendable = 0
 
     def __enter__(self) -> Self:
@@ -98,12 +102,11 @@ class DiscordPeople:
 
     def set_heard(self, user_ids: Iterable[int]) -> None:
         """Hear these users, and nobody else."""
-        self._receiver.set_heard(user_ids)
+        self._heard = frozenset(user_ids)
+        self._receiver.set_heard(self._heard)
 
-    def listen(self, due_seconds: float) -> Frame | None:
-        """Return what everybody together says in this tick; None when the bot is no longer in the channel."""
-        if self._voice.is_ended:
-            return None
+    def listen(self, due_seconds: float) -> Frame:
+        """Return what everybody together says in this tick; the people's own end is their room's to see."""
         now_seconds = trio.current_time()
         self._take(now_seconds)
         mixed = self._receiver.frame(now_seconds)
@@ -115,13 +118,26 @@ class DiscordPeople:
 
     def play(self, samples: Samples, tick: int) -> None:
         """Send a frame, or what belongs in its place; the time of missed ticks passes on the sender's clock too."""
-        if tick > self._next_tick:
+        now_seconds = trio.current_time()
+        if tick < self._next_tick:  # another conversation has begun
+            self._voice.pass_time(max(0, int((now_seconds - self._played_seconds) / FRAME_SECONDS) - 1))
+        elif tick > self._next_tick:
             self._voice.pass_time(tick - self._next_tick)
         self._next_tick = tick + 1
+        self._played_seconds = now_seconds
         was_speaking = self._spurts.is_speaking
         self._send(samples, is_silent=level_dbfs(samples) <= SILENT_DBFS)
         if self._spurts.is_speaking != was_speaking:
-            self._portal.into_discord_soon(self._voice.announce_speaking, not was_speaking)
+            self._voice.set_speaking(not was_speaking)
+
+    def rest(self) -> None:
+        """The conversation has ended: end the sentence and the spurt that it was in, since nobody goes on."""
+        self._words.rest()
+        if self._spurts.is_speaking:
+            self._spurts.break_off()
+            for _ in range(CLOSING_FRAMES):
+                self._silence += self._voice.send_opus(OPUS_SILENCE)
+            self._voice.set_speaking(False)
 
     def show(self, text: str) -> None:
         """Write a piece of what the model says."""
@@ -135,6 +151,20 @@ class DiscordPeople:
         """Return what became of the datagrams."""
         return self._receiver.statistics()
 
+    def observed(self) -> Observed:
+        """Return what shows whether people are heard."""
+        heard = self._receiver.statistics()
+        people = {}
+        for user_id in self._heard:
+            user = heard.users.get(user_id, SpeakerStatistics())
+            people[user_id] = PersonObserved(received=user.received, speech=user.speech, good=user.good)
+        return Observed(
+            people,
+            refused=heard.unauthentic + heard.no_session,
+            unclaimed=heard.unclaimed,
+            speaking_events=self._speaking_events,
+        )
+
     def sent(self) -> SendingStatistics:
         """Return what became of the frames."""
         return SendingStatistics(self._sound, self._silence, self._unsendable)
@@ -143,7 +173,7 @@ class DiscordPeople:
         """Return all counters that are not zero, on one line for the log."""
         heard = self._receiver.statistics()
         datagrams = {name: value for name, value in asdict(heard).items() if isinstance(value, int)}
-        groups = {
+        groups: Mapping[str, Mapping[str, int]] = {
             "datagrams": datagrams | {"dropped": self._voice.inbox.dropped},
             "packets": asdict(heard.total),
             "sent": asdict(self.sent()),
@@ -152,20 +182,24 @@ class DiscordPeople:
 
     def _take(self, now_seconds: float) -> None:
         news, datagrams = self._voice.inbox.take()
+        # Before the first tick, or while the model was away, nobody listened, and people have said it in vain.
+        was_away = now_seconds - self._listened_seconds > STALE_SECONDS
         for each in news:
-            self._learn(each)
-        oldest_seconds = now_seconds - STALE_SECONDS if self._is_first else 0.0
-        self._is_first = False
+            self._learn(each, is_stale=was_away)
+        oldest_seconds = now_seconds - STALE_SECONDS if was_away else -inf
+        self._listened_seconds = now_seconds
         for datagram in datagrams:
             if datagram.arrived_seconds >= oldest_seconds:
                 self._receiver.push(
                     datagram.data, arrived_seconds=datagram.arrived_seconds, open_frame=self._voice.open_frame
                 )
 
-    def _learn(self, news: News) -> None:
+    def _learn(self, news: News, *, is_stale: bool) -> None:
+        """Take note of news; that somebody began to speak while nobody listened proves nothing."""
         if isinstance(news, Connected):
             self._receiver.connected(news.mode, news.secret_key)
         elif isinstance(news, Speaking):
+            self._speaking_events += news.is_speaking and not is_stale and news.user_id in self._heard
             self._receiver.speaking(news.ssrc, news.user_id)
         elif isinstance(news, Left):
             self._receiver.left(news.user_id)

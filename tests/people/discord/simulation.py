@@ -13,7 +13,10 @@ from plexbridge.audio.opus import Encoder
 from plexbridge.audio.pcm import FRAME_SECONDS, PEOPLE_RATE_HZ
 from plexbridge.errors import DiscordError, VoiceRefused
 from plexbridge.people.discord.attendance import Presence
+from plexbridge.people.discord.endings import Cause, Ending
 from plexbridge.people.discord.inbox import Connected, Inbox, Speaking
+from plexbridge.people.discord.status import Encryption
+from plexbridge.people.discord.stream import FrameRefused, Refusal
 from tests.discord_server.options import AES256_GCM
 from tests.discord_server.speech import PERSON, tone
 from tests.discord_server.transport import Rtp, Sealer
@@ -34,17 +37,21 @@ def tone_packets(count: int) -> list[bytes]:
 
 
 class FakeVoice:
-    """A voice connection: remembers what is sent, and lets people be heard."""
+    """A voice connection: remembers what is sent, and lets people be heard. Implements `line.Connection`."""
 
-    def __init__(self, discord: "FakeDiscord", channel_id: int) -> None:
+    def __init__(self, discord: "FakeDiscord", channel_id: int, inbox: Inbox | None = None) -> None:
         self._discord = discord
         self._sealer = Sealer(AES256_GCM, KEY)
         self._sequence = 0
         self.channel_id = channel_id
-        self.inbox = Inbox(trio.current_time)
+        self.inbox = inbox or Inbox(trio.current_time)
         self.inbox.announce(Connected(AES256_GCM, KEY))
-        self.is_ended = False
         self.can_send = True
+        self.is_secret = discord.are_secret
+        """People send what the bot has no keys for."""
+        self.renewals = 0
+        self._ending: Ending | None = None
+        self._ended = trio.Event()
         self.sent: list[tuple[float, bytes]] = []
         self.passed_frames = 0
         self.lights: list[bool] = []
@@ -60,22 +67,56 @@ class FakeVoice:
         self.passed_frames += frames
 
     def open_frame(self, user_id: int, frame: bytes) -> bytes:
-        """Take a call without DAVE for granted."""
+        """Take a call without DAVE for granted, but for what is secret."""
+        if self.is_secret:
+            raise FrameRefused(Refusal.UNDECRYPTABLE)
         return frame
+
+    def group(self) -> frozenset[int]:
+        """Return nobody: there are no keys."""
+        return frozenset()
+
+    def encryption(self) -> Encryption:
+        """Return that there is none."""
+        return Encryption(0, is_ready=False, privacy_code="")
+
+    def set_speaking(self, is_speaking: bool) -> None:
+        """Switch the light; with this method it is a `voice.Voice` by itself."""
+        self.lights.append(is_speaking)
 
     async def announce_speaking(self, is_speaking: bool) -> None:
         """Switch the light."""
         self.lights.append(is_speaking)
 
+    async def renew_encryption(self) -> None:
+        """Make new keys."""
+        self.renewals += 1
+        if self._discord.heals_by_renewal:
+            self.is_secret = False
+
+    async def give_up(self) -> None:
+        """Be given up."""
+        self.end(Ending(Cause.RENEWED))
+
+    def end(self, ending: Ending) -> None:
+        """Break."""
+        self._ending = self._ending or ending
+        self._ended.set()
+
+    async def wait_ended(self) -> Ending:
+        """Wait for the end."""
+        await self._ended.wait()
+        assert self._ending is not None
+        return self._ending
+
     async def leave(self) -> None:
         """Leave; when it is cut short, Discord has not heard of it."""
-        self.is_ended = True
         await trio.sleep(REQUEST_SECONDS)
         self._discord.voices.discard(self)
 
     def hear(self, user_id: int, opus: bytes) -> None:
         """Have one packet of a person arrive."""
-        self.inbox.announce(Speaking(user_id, user_id))
+        self.inbox.announce(Speaking(user_id, user_id, is_speaking=True))
         self._sequence += 1
         packet = Rtp(self._sequence, self._sequence * 960, user_id, opus)
         self.inbox.offer(self._sealer.seal(packet.header(), packet.body()))
@@ -92,6 +133,13 @@ class FakeDiscord:
     write_attempts: int = 0
     messages: list[tuple[int, str]] = field(default_factory=list)
     join_fault: DiscordError | None = None
+    check_fault: DiscordError | None = None
+    """What `check_voice` and `check_text` find."""
+    are_secret: bool = False
+    """New connections begin `is_secret`."""
+    heals_by_renewal: bool = True
+    muted: set[int] = field(default_factory=set)
+    bot_places: dict[int, int] = field(default_factory=dict)
     write_fault: DiscordError | None = None
     changed: Callable[[], Awaitable[None]] | None = None
     _members: dict[int, set[int]] = field(default_factory=dict)
@@ -100,10 +148,22 @@ class FakeDiscord:
         """Return who is where."""
         guilds = {CHANNEL: GUILD, OTHER_CHANNEL: GUILD, FAR_CHANNEL: OTHER_GUILD}
         return {
-            channel: Presence(guilds[channel], frozenset(members))
+            channel: Presence(guilds[channel], frozenset(members), frozenset(members & self.muted))
             for channel, members in self._members.items()
             if members
         }
+
+    def places(self) -> Mapping[int, int]:
+        """Return where the bot is; a moderator may have moved it."""
+        return dict(self.bot_places)
+
+    async def check_voice(self, channel_id: int) -> None:
+        """Check the permissions to talk."""
+        if self.check_fault is not None:
+            raise self.check_fault
+
+    async def check_text(self, channel_id: int) -> None:
+        """Check the permissions to write; they are there."""
 
     def enter(self, user_id: int, channel_id: int) -> None:
         """A person enters a channel, leaving another."""
@@ -121,10 +181,10 @@ class FakeDiscord:
         if self.changed is not None:
             self.nursery.start_soon(self.changed)
 
-    async def join(self, channel_id: int) -> FakeVoice:
+    async def join(self, channel_id: int, inbox: Inbox, within_seconds: float) -> FakeVoice:
         """Join, in steps that can be cancelled; then the bot is not in the channel."""
         self.joins += 1
-        voice = FakeVoice(self, channel_id)
+        voice = FakeVoice(self, channel_id, inbox)
         self.voices.add(voice)
         try:
             for _ in range(3):

@@ -11,6 +11,7 @@ from plexbridge.people.discord.captions import (
     MESSAGE_CHARS,
     PAUSE_SECONDS,
     PENDING_LIMIT_CHARS,
+    SLOW_SECONDS,
     WAIT_SECONDS,
     Captions,
     Edit,
@@ -179,12 +180,34 @@ def test_waiting_is_told_only_when_it_lasts_and_so_is_its_end(channel: Channel) 
     assert channel.messages[1:] == [STATE_SENTENCES[State.LIVE]]
 
 
-def test_a_slow_model_is_told_at_once_and_so_is_its_recovery(channel: Channel) -> None:
-    for state in (State.TOO_SLOW, State.LIVE, State.ENDED):
-        channel.captions.tell(state, now_seconds=1.0)
-    channel.run_until(2)
+def test_a_slow_model_is_told_soon_and_so_is_its_recovery(channel: Channel) -> None:
+    channel.captions.tell(State.TOO_SLOW, now_seconds=1.0)
+    channel.run_until(1.0 + SLOW_SECONDS + 0.1)
+    for state in (State.LIVE, State.ENDED):
+        channel.captions.tell(state, now_seconds=channel.now_seconds)
+    channel.run_until(6)
 
     assert channel.messages == [STATE_SENTENCES[State.TOO_SLOW], STATE_SENTENCES[State.LIVE]]
+
+
+def test_a_model_that_fell_behind_only_because_it_ended_is_not_called_slow(channel: Channel) -> None:
+    channel.captions.tell(State.TOO_SLOW, now_seconds=1.0)
+    channel.run_until(1.5)
+    channel.captions.rest()
+    channel.captions.say("It was lost.")
+    channel.run_until(10)
+
+    assert channel.messages == ["It was lost."]
+
+
+def test_half_a_word_of_a_model_that_was_lost_stands_above_the_notice(channel: Channel) -> None:
+    channel.hear("You said some", piece_chars=4)
+    channel.run_until(channel.now_seconds + 0.5)
+    channel.captions.rest()
+    channel.captions.say("It was lost.")
+    channel.run_until(channel.now_seconds + 10)
+
+    assert channel.messages == ["You said some", "It was lost."]
 
 
 def test_any_speech_arrives_whole_whatever_its_pieces_and_pauses() -> None:

@@ -9,11 +9,14 @@ def test_what_was_put_in_comes_out_in_order_and_once_with_its_time_of_arrival() 
     times = iter((1.0, 2.0))
     inbox = Inbox(lambda: next(times))
     inbox.offer(b"first")
-    inbox.announce(Speaking(1, 2))
+    inbox.announce(Speaking(1, 2, is_speaking=True))
     inbox.offer(b"second")
     inbox.announce(Left(2))
 
-    assert inbox.take() == ([Speaking(1, 2), Left(2)], [Datagram(b"first", 1.0), Datagram(b"second", 2.0)])
+    assert inbox.take() == (
+        [Speaking(1, 2, is_speaking=True), Left(2)],
+        [Datagram(b"first", 1.0), Datagram(b"second", 2.0)],
+    )
     assert inbox.take() == ([], [])
     assert inbox.dropped == 0
 

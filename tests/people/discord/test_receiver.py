@@ -12,7 +12,7 @@ from statistics import median, quantiles
 import numpy as np
 import psutil
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from plexbridge.audio.pcm import UPLINK_FRAME_SAMPLES, Samples, level_dbfs
@@ -22,6 +22,7 @@ from plexbridge.people.discord.receiver import (
     SPEAKER_LIMIT,
     FrameRefused,
     Mixed,
+    OpenFrame,
     Receiver,
     ReceiverStatistics,
     Refusal,
@@ -186,7 +187,7 @@ def test_silence_frames_are_neither_speech_nor_refused() -> None:
 
         assert [bool(mixed.speakers) for mixed in heard] == [False] * 2 + [True] * 10 + [False] * 13
         assert [mixed.is_silent for mixed in heard[13:]] == [True] * 12
-        assert receiver.statistics().users[7] == SpeakerStatistics(received=15, decoded=15, depth_frames=2)
+        assert receiver.statistics().users[7] == SpeakerStatistics(received=15, silence=5, decoded=15, depth_frames=2)
 
 
 def test_a_whisper_is_a_speaker_and_yet_silent() -> None:
@@ -299,7 +300,7 @@ def test_a_flood_of_one_speaker_is_shed_and_delays_nobody() -> None:
         heard = listen(receiver, talk(1, seconds=2) + flood, ticks=110)
 
         counts = receiver.statistics().users
-        assert counts[1] == SpeakerStatistics(received=105, decoded=105, depth_frames=2)
+        assert counts[1] == SpeakerStatistics(received=105, silence=5, decoded=105, depth_frames=2)
         assert counts[9].shed > 800
         assert max(waits_ms(heard)) <= 120
 
@@ -367,12 +368,17 @@ def test_no_more_than_fifty_packets_are_held_and_the_newest_of_them() -> None:
         assert [bool(receiver.frame(0).speakers) for _ in range(3)] == [True, False, False]  # silence follows
 
 
+def keyless(user_id: int, frame: bytes) -> bytes:
+    """Open nothing."""
+    raise FrameRefused(Refusal.NOT_READY)
+
+
 def test_nobody_waits_longer_than_a_second_to_be_named() -> None:
     with joined_receiver() as receiver:
         receiver.set_heard({7})
         early, late = talk(7)[:2]
-        receiver.push(early.datagram, arrived_seconds=10.0, open_frame=unlock)
-        receiver.push(late.datagram, arrived_seconds=10.5, open_frame=unlock)
+        receiver.push(early.datagram, arrived_seconds=10.0, open_frame=keyless)
+        receiver.push(late.datagram, arrived_seconds=10.5, open_frame=keyless)
         receiver.frame(11.0)
         assert receiver.statistics().unclaimed == 0
         receiver.frame(11.01)
@@ -710,7 +716,6 @@ def happen(receiver: Receiver, event: Event, now_seconds: float) -> None:
             receiver.skip(event.other % 300)
 
 
-@settings(deadline=None)
 @given(st.lists(EVENTS, max_size=80))
 def test_whatever_happens_every_datagram_is_accounted_for(events: list[Event]) -> None:
     with joined_receiver(0, 1, 2, 3) as receiver:
@@ -722,3 +727,97 @@ def test_whatever_happens_every_datagram_is_accounted_for(events: list[Event]) -
 
     assert counts.datagrams == sum(event.kind in ("audio", "junk") for event in events)
     assert counts.datagrams == dropped(counts) + counts.total.received
+
+
+def clear(user_id: int, frame: bytes) -> bytes:
+    """Open what anybody sends, as in a call without end-to-end encryption."""
+    return frame[1:]
+
+
+def key_of(owner_id: int) -> OpenFrame:
+    """Return what opens frames of one user only, and each of them once, as keys of DAVE do."""
+    opened: set[bytes] = set()
+
+    def open_frame(user_id: int, frame: bytes) -> bytes:
+        if user_id != owner_id or frame in opened:
+            raise FrameRefused(Refusal.UNDECRYPTABLE)
+        opened.add(frame)
+        return unlock(user_id, frame)
+
+    return open_frame
+
+
+def hear_unnamed(receiver: Receiver, arrivals: Sequence[Arrival], open_frame: OpenFrame) -> list[Mixed]:
+    """Return the frames of a talk whose user Discord does not name."""
+    heard = []
+    for tick in range(len(arrivals) + 20):
+        if tick < len(arrivals):
+            receiver.push(arrivals[tick].datagram, arrived_seconds=tick / 50, open_frame=open_frame)
+        heard.append(receiver.frame(tick / 50))
+    return heard
+
+
+def test_who_talks_since_before_the_bot_came_is_known_by_the_key() -> None:
+    with joined_receiver() as receiver:
+        receiver.set_heard({6, 7, 8})
+        heard = hear_unnamed(receiver, talk(7)[:40], key_of(7))
+        counts = receiver.statistics()
+
+    assert counts.identified == 1
+    assert counts.users[7].received == 40
+    assert counts.users[7].undecryptable == 0, "the packet that told it is not opened twice"
+    assert {user for mixed in heard for user in mixed.speakers} == {7}
+    assert counts.unclaimed == 0
+
+
+def test_a_bot_that_discord_has_not_named_is_known_by_its_key_and_not_heard() -> None:
+    with Receiver(group=lambda: frozenset((7, 99))) as receiver:
+        receiver.connected(AES, KEY)
+        receiver.set_heard({8})
+        heard = hear_unnamed(receiver, talk(7)[:40], key_of(7))
+        counts = receiver.statistics()
+
+    assert not any(mixed.speakers for mixed in heard)
+    assert counts.unclaimed == 0, "nobody need think that a person is not heard"
+    assert counts.unheard == 40
+
+
+def test_without_keys_nobody_is_guessed_among_several() -> None:
+    with joined_receiver() as receiver:
+        receiver.set_heard({7, 8})
+        hear_unnamed(receiver, talk(7)[:40], clear)
+
+        assert receiver.statistics().identified == 0
+
+
+def test_without_keys_the_only_one_it_can_be_is_taken() -> None:
+    with joined_receiver(8) as receiver:
+        receiver.set_heard({7, 8})
+        hear_unnamed(receiver, talk(7)[:40], clear)
+
+        assert receiver.statistics().users[7].received == 40
+
+
+def test_without_keys_an_ssrc_is_most_likely_whose_it_was_on_the_connection_before() -> None:
+    with joined_receiver(7, 8) as receiver:
+        listen(receiver, talk(7)[:5], ticks=10)
+        receiver.connected(AES, KEY)
+        hear_unnamed(receiver, talk(7)[5:40], clear)
+
+        assert receiver.statistics().users[7].received == 35
+
+
+def test_silence_says_nothing_of_whose_it_is() -> None:
+    with joined_receiver() as receiver:
+        receiver.set_heard({7})
+        hear_unnamed(receiver, talk(7)[-5:], clear)
+
+        assert receiver.statistics().identified == 0
+
+
+def test_somebody_who_is_said_to_have_left_and_talks_on_is_heard_again() -> None:
+    with joined_receiver(7) as receiver:
+        receiver.left(7)
+        hear_unnamed(receiver, talk(7, seconds=3.0)[:140], key_of(7))
+
+        assert receiver.statistics().users[7].received > 60

@@ -17,12 +17,13 @@ from trio.testing import MockClock
 from plexbridge.config import ModelConfig, PersonaConfig
 from plexbridge.errors import PlexbridgeError
 from plexbridge.people.discord.attendance import Attendance
+from plexbridge.people.discord.endings import Cause, Ending
 from plexbridge.people.discord.rooms import Rooms
+from plexbridge.people.discord.talk import Talk
 from plexbridge.service import Backend, hold_conversation
 from plexbridge.session.ledger import Ledger
-from plexbridge.session.people import People
 from tests.people.discord.memory_portal import open_memory_portal
-from tests.people.discord.simulation import ADA, CHANNEL, FakeDiscord, tone_packets
+from tests.people.discord.simulation import ADA, CHANNEL, GUILD, FakeDiscord, tone_packets
 from tests.session.simulation import SETTINGS, SimulatedModel
 from tests.session.test_cancellation import CancelAfterSteps, RecordedChannels, assert_no_codec_is_open
 
@@ -61,19 +62,28 @@ async def go_and_return(discord: FakeDiscord) -> None:
     discord.go(ADA)
 
 
-async def run_room(number: int | None, interrupt: Callable[[FakeDiscord], Awaitable[None]] | None) -> int:
-    """Hold a conversation, interrupted after step `number`; without `interrupt`, plexbridge stops. Return the steps."""
+async def run_room(
+    number: int | None,
+    interrupt: Callable[[FakeDiscord], Awaitable[None]] | None,
+    *,
+    breaks: Cause | None,
+    is_sent_away: bool = False,
+) -> int:
+    """Hold a conversation, interrupted after step `number`; without `interrupt`, plexbridge stops. Return the steps.
+
+    With `breaks` the voice connection ends in its midst for that cause. With `is_sent_away` the interruption is
+    somebody who asks for the end, between two steps.
+    """
     interruption = Interruption()
-    instrument = CancelAfterSteps(number, interruption.cause)
     async with open_memory_portal() as portal, trio.open_nursery() as world:
         model = SimulatedModel(world)
         discord = FakeDiscord(world)
         backend = Backend(ModelConfig(url=MODEL_URL), MODEL_URL, model.dial)
 
-        async def converse(people: People) -> PlexbridgeError | None:
+        async def converse(talk: Talk) -> PlexbridgeError | None:
             return await hold_conversation(
                 backend,
-                people,
+                talk.people,
                 persona=PersonaConfig(),
                 settings=SETTINGS,
                 ledger=Ledger(),
@@ -81,9 +91,10 @@ async def run_room(number: int | None, interrupt: Callable[[FakeDiscord], Awaita
             )
 
         attendance = Attendance(auto_join=True, guilds=frozenset(), channels=frozenset(), sessions=1)
-        rooms = Rooms(portal, discord, attendance, converse, text_channel=None)
+        rooms = Rooms(portal, discord, attendance, converse, text_channel=None, model="model", clock=trio.current_time)
         discord.changed = partial(portal.into_trio, rooms.changed)
         service = trio.CancelScope()
+        instrument = CancelAfterSteps(number, partial(rooms.leave, GUILD) if is_sent_away else interruption.cause)
 
         async def serve() -> None:
             with service:
@@ -94,6 +105,8 @@ async def run_room(number: int | None, interrupt: Callable[[FakeDiscord], Awaita
             discord.enter(ADA, CHANNEL)
             async with trio.open_nursery() as talk:
                 talk.start_soon(discord.speak, ADA, TONE * 10)
+                if breaks is not None:
+                    talk.start_soon(break_voice, discord, breaks)
                 with trio.move_on_after(TALK_SECONDS):
                     await interruption.happened.wait()
                 talk.cancel_scope.cancel(reason="enough was said")
@@ -124,32 +137,61 @@ async def run_room(number: int | None, interrupt: Callable[[FakeDiscord], Awaita
     return instrument.steps
 
 
-def sweep(number: int | None, interrupt: Callable[[FakeDiscord], Awaitable[None]] | None) -> int:
+async def break_voice(discord: FakeDiscord, cause: Cause) -> None:
+    """End the voice connection when the conversation is under way."""
+    await trio.sleep(TALK_SECONDS / 2)
+    for voice in discord.voices:
+        voice.end(Ending(cause))
+
+
+def sweep(
+    number: int | None,
+    interrupt: Callable[[FakeDiscord], Awaitable[None]] | None,
+    *,
+    breaks: Cause | None = None,
+    is_sent_away: bool = False,
+) -> int:
     """Make one run by itself, in simulated time."""
     channels = RecordedChannels()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trio, "open_memory_channel", channels)
-        steps = trio.run(run_room, number, interrupt, clock=MockClock(autojump_threshold=0))
+        run = partial(run_room, number, interrupt, breaks=breaks, is_sent_away=is_sent_away)
+        steps = trio.run(run, clock=MockClock(autojump_threshold=0))
     channels.assert_closed()
     return steps
 
 
 @pytest.mark.cancellation
-@pytest.mark.parametrize("interrupt", [go, go_and_return, None], ids=["leave", "leave and return", "stop"])
+@pytest.mark.parametrize(
+    ("interrupt", "breaks"),
+    [(go, None), (go_and_return, None), (None, None), (go, Cause.BROKEN), (None, Cause.BROKEN)],
+    ids=["leave", "leave and return", "stop", "leave around a recovery", "stop around a recovery"],
+)
 def test_a_conversation_on_discord_leaves_nothing_behind_wherever_it_is_interrupted(
-    interrupt: Callable[[FakeDiscord], Awaitable[None]] | None, capsys: pytest.CaptureFixture[str]
+    interrupt: Callable[[FakeDiscord], Awaitable[None]] | None,
+    breaks: Cause | None,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    steps = sweep(None, interrupt)
+    steps = sweep(None, interrupt, breaks=breaks)
 
     gc.collect()
     gc.freeze()  # what was there before is no codec of these runs, and need not be looked at 500 times
     try:
         for number in range(1, steps + 1):
-            sweep(number, interrupt)
+            sweep(number, interrupt, breaks=breaks)
     finally:
         gc.unfreeze()
 
     name = "stop" if interrupt is None else interrupt.__name__
     with capsys.disabled():
+        name += " around a recovery" if breaks else ""
         print(f"\ncancellation on Discord: {name} at each of {steps} steps")
     assert steps > 300
+
+
+@pytest.mark.cancellation
+def test_who_asks_for_the_end_of_a_conversation_that_ends_by_itself_ends_nothing_else() -> None:
+    steps = sweep(None, go, breaks=Cause.THROWN_OUT)
+
+    for number in range(1, steps + 1):
+        sweep(number, go, breaks=Cause.THROWN_OUT, is_sent_away=True)

@@ -5,22 +5,37 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from random import Random
 
 import pytest
 import trio
 from trio.testing import MockClock
 
 from plexbridge.config import ModelConfig, PersonaConfig
-from plexbridge.errors import DiscordError, ModelBusy, ModelUnreachable, PlexbridgeError, VoiceRefused
+from plexbridge.errors import (
+    DiscordError,
+    ModelBusy,
+    ModelUnreachable,
+    PlexbridgeError,
+    RequestError,
+    VoiceForbidden,
+    VoiceRefused,
+)
 from plexbridge.model.answers import Turns
+from plexbridge.model.conversation import State
 from plexbridge.model.request import ModelAddress
 from plexbridge.people.discord.attendance import Attendance
 from plexbridge.people.discord.chat import REFUSAL_LIMIT
+from plexbridge.people.discord.endings import FAREWELLS, Cause, Ending
+from plexbridge.people.discord.line import JOIN_SECONDS
+from plexbridge.people.discord.muteness import MUTE_SECONDS, MUTE_SENTENCE
 from plexbridge.people.discord.rooms import Rooms
 from plexbridge.people.discord.spurts import OPUS_SILENCE
-from plexbridge.service import Backend, hold_conversation
+from plexbridge.people.discord.status import Hearing
+from plexbridge.people.discord.talk import Talk, hold_talk
+from plexbridge.service import Backend
 from plexbridge.session.ledger import Ledger
-from plexbridge.session.people import People
+from plexbridge.session.outage import BACK_SENTENCE, LIMIT_SECONDS, LOST_SENTENCE
 from tests.people.discord.memory_portal import open_memory_portal
 from tests.people.discord.simulation import (
     ADA,
@@ -45,7 +60,7 @@ class World:
     discord: FakeDiscord
     model: SimulatedModel
     rooms: Rooms
-    ledgers: list[Ledger]
+    talks: list[Talk]
 
     @property
     def voice(self) -> FakeVoice:
@@ -53,9 +68,24 @@ class World:
         (voice,) = self.discord.voices
         return voice
 
+    @property
+    def ledger(self) -> Ledger:
+        """The books of the latest conversation."""
+        return self.talks[-1].progress.ledger or Ledger()
+
+    @property
+    def calls(self) -> int:
+        """How often the model was called."""
+        return len(self.model.streams) // 2
+
+    @property
+    def said(self) -> list[str]:
+        """What people have read, but for the model's own words."""
+        return [text for _, text in self.discord.messages if not text.startswith("You said")]
+
     async def wait_live(self) -> None:
         """Wait until a conversation has begun to be heard."""
-        while not (self.ledgers and self.ledgers[-1].messages_received):  # noqa: ASYNC110  # a counter, no event
+        while not (self.talks and self.ledger.messages_received):  # noqa: ASYNC110  # a counter, no event
             await trio.sleep(0.01)
 
     def assert_empty(self) -> None:
@@ -82,25 +112,26 @@ async def open_world(
     async with open_memory_portal() as portal, trio.open_nursery() as nursery:
         model = model or SimulatedModel(nursery)
         backend = Backend(personaplex(), "ws://model/api/chat", model.dial)
-        ledgers: list[Ledger] = []
+        talks: list[Talk] = []
 
-        async def converse(people: People) -> PlexbridgeError | None:
-            ledgers.append(Ledger())
-            return await hold_conversation(
-                backend,
-                people,
-                persona=PersonaConfig(),
-                settings=SETTINGS,
-                ledger=ledgers[-1],
-                on_open=lambda link: None,
-            )
+        async def converse(talk: Talk) -> PlexbridgeError | None:
+            talks.append(talk)
+            return await hold_talk(talk, backend, persona=PersonaConfig(), settings=SETTINGS, random=Random(1))
 
         discord = FakeDiscord(nursery)
         attendance = Attendance(auto_join=auto_join, guilds=frozenset(), channels=channels, sessions=sessions)
-        rooms = Rooms(portal, discord, attendance, converse, text_channel=text_channel)
+        rooms = Rooms(
+            portal,
+            discord,
+            attendance,
+            converse,
+            text_channel=text_channel,
+            model="model",
+            clock=trio.current_time,
+        )
         discord.changed = partial(portal.into_trio, rooms.changed)
         nursery.start_soon(rooms.run)
-        yield World(discord, model, rooms, ledgers)
+        yield World(discord, model, rooms, talks)
         nursery.cancel_scope.cancel(reason="the test has ended")
 
 
@@ -120,7 +151,7 @@ async def test_who_enters_a_channel_is_answered_with_their_own_voice_by_the_loop
     sound = [packet for _, packet in voice.sent if packet != OPUS_SILENCE]
     assert 20 <= len(sound) <= 40
     assert [packet for _, packet in voice.sent[-5:]] == [OPUS_SILENCE] * 5
-    assert voice.lights == [True, False]
+    assert voice.lights == [False, True, False], "off when it joins"
     times = [at for at, _ in voice.sent]
     assert [later - earlier for earlier, later in itertools.pairwise(times)] == pytest.approx([0.02] * (len(times) - 1))
 
@@ -239,14 +270,19 @@ async def test_a_model_that_can_not_be_reached_is_told_in_words_and_tried_again_
         assert world.discord.joins == 2
 
 
-async def test_a_model_that_is_lost_in_mid_sentence_is_told_in_words(autojump_clock: MockClock) -> None:
+async def test_a_model_that_does_not_return_ends_the_conversation_in_the_end(
+    autojump_clock: MockClock,
+) -> None:
     async with open_world() as world:
         world.discord.enter(ADA, CHANNEL)
         await world.wait_live()
+        world.model.is_gone = True
         await world.model.streams[1].aclose()
-        await trio.sleep(1)
+        await trio.sleep(LIMIT_SECONDS - 1)
+        assert world.discord.voices, "so long it is tried"
+        await trio.sleep(30)
 
-        assert world.discord.messages == [(CHANNEL, "The connection to the speech model was lost.")]
+        assert world.said == [LOST_SENTENCE, ModelUnreachable.user_message]
         world.assert_empty()
 
 
@@ -260,30 +296,258 @@ async def test_a_message_that_is_on_its_way_when_everybody_leaves_is_written_onc
         world.discord.go(ADA)
         await trio.sleep(1)
 
-        assert world.discord.messages == [(CHANNEL, "The connection to the speech model was lost.")]
+        assert world.discord.messages == [(CHANNEL, LOST_SENTENCE)]
         assert world.discord.write_attempts == 1
         world.assert_empty()
 
 
 async def test_a_voice_channel_that_can_not_be_joined_is_told_in_words(autojump_clock: MockClock) -> None:
     async with open_world() as world:
-        world.discord.join_fault = VoiceRefused("no permission")
+        world.discord.join_fault = VoiceRefused("no answer")
         world.discord.enter(ADA, CHANNEL)
-        await trio.sleep(1)
+        await trio.sleep(JOIN_SECONDS + 10)
 
         assert world.discord.messages == [(CHANNEL, VoiceRefused.user_message)]
         world.assert_empty()
 
 
-async def test_a_bot_that_was_thrown_out_of_the_channel_ends_the_conversation(autojump_clock: MockClock) -> None:
+async def test_a_missing_permission_is_named_at_once(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        world.discord.join_fault = VoiceForbidden("I lack the permission Connect.")
+        world.discord.enter(ADA, CHANNEL)
+        await trio.sleep(1)
+
+        assert world.discord.messages == [(CHANNEL, "I lack the permission Connect.")]
+        world.assert_empty()
+
+
+async def test_a_bot_that_was_thrown_out_of_the_channel_ends_the_conversation_and_says_why(
+    autojump_clock: MockClock,
+) -> None:
     async with open_world() as world:
         world.discord.enter(ADA, CHANNEL)
         await world.wait_live()
-        world.voice.is_ended = True
+        world.voice.end(Ending(Cause.THROWN_OUT))
         await trio.sleep(1)
 
         world.assert_empty()
-        assert world.discord.messages == []
+        assert world.discord.messages == [(CHANNEL, FAREWELLS[Cause.THROWN_OUT])]
+
+
+async def test_the_conversation_with_the_model_goes_on_through_ten_broken_voice_connections(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        world.discord.enter(ADA, CHANNEL)
+        await world.wait_live()
+        for _ in range(10):
+            first = world.voice
+            first.end(Ending(Cause.BROKEN))
+            await trio.sleep(0.5)
+            assert world.voice is not first
+            await world.discord.speak(ADA, TONE)
+            await trio.sleep(0.5)
+
+            sound = [packet for _, packet in world.voice.sent if packet != OPUS_SILENCE]
+            assert len(sound) >= 15, "Ada is heard and answered"
+        assert world.calls == 1, "it is the same conversation"
+        assert world.ledger.samples_sent >= 10 * 1.3 * 24_000, "silence was sent meanwhile"
+        assert world.said == []
+
+
+async def test_people_who_are_not_understood_read_so_and_are_heard_again_after_new_keys(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        world.discord.enter(ADA, CHANNEL)
+        await world.wait_live()
+        await trio.sleep(3)
+        world.voice.is_secret = True
+        await world.discord.speak(ADA, TONE * 10)
+        deaf = world.rooms.status(GUILD)
+        await world.discord.speak(ADA, TONE * 5)
+        await trio.sleep(2)
+
+        assert deaf is not None
+        said = world.said
+        assert said[0].startswith("I cannot hear you: what you say arrives, but can't be decrypted.")
+        assert said[1:] == ["I can hear you again."]
+        assert world.voice.renewals == 1
+
+
+async def test_people_who_are_never_understood_read_that_it_was_given_up_after_five_attempts(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_world() as world:
+        world.discord.are_secret = True
+        world.discord.heals_by_renewal = False
+        world.discord.enter(ADA, CHANNEL)
+        await world.wait_live()
+        await world.discord.speak(ADA, TONE * 100)
+        status = world.rooms.status(GUILD)
+        await trio.sleep(2)
+
+        said = world.said
+        assert len(said) == 2, "once at the beginning, and once at the end"
+        assert said[1].startswith("I still cannot hear you, and have given up trying")
+        assert world.discord.joins == 1 + 4, "the first attempt keeps the connection"
+        assert status is not None
+        assert status.is_deaf
+        assert [person.hearing for person in status.people] == [Hearing.ENCRYPTED]
+    assert sum("Rebuild" in record.message for record in caplog.records) == 5
+
+
+async def test_a_bot_that_can_not_speak_gets_another_connection_and_says_so(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        world.discord.enter(ADA, CHANNEL)
+        await world.wait_live()
+        world.voice.can_send = False
+        await trio.sleep(MUTE_SECONDS + 2)
+
+        assert world.discord.joins == 2
+        assert world.voice.can_send
+        assert world.said == [MUTE_SENTENCE]
+
+
+async def test_a_conversation_that_was_asked_for_is_the_one_of_who_asked(autojump_clock: MockClock) -> None:
+    async with open_world(auto_join=False) as world:
+        world.discord.enter(ADA, CHANNEL)
+        world.discord.enter(BOB, CHANNEL)
+        await trio.sleep(1)
+        assert not world.rooms.rooms
+
+        await world.rooms.join(GUILD, CHANNEL, BOB)
+        await world.wait_live()
+
+        assert [talk.starter_id for talk in world.talks] == [BOB]
+        with pytest.raises(RequestError, match="already"):
+            await world.rooms.join(GUILD, CHANNEL, ADA)
+        world.rooms.leave(GUILD)
+        await trio.sleep(1)
+        world.assert_empty()
+        world.rooms.leave(GUILD)
+
+
+async def test_what_is_missing_is_named_before_a_conversation_that_was_asked_for(autojump_clock: MockClock) -> None:
+    async with open_world(auto_join=False) as world:
+        world.discord.enter(ADA, CHANNEL)
+        await trio.sleep(0.1)
+        world.discord.check_fault = VoiceForbidden("I lack the permission Speak.")
+        with pytest.raises(VoiceForbidden, match="Speak"):
+            await world.rooms.join(GUILD, CHANNEL, ADA)
+
+        assert world.discord.joins == 0
+        assert not world.rooms.rooms
+
+
+async def test_a_wish_that_is_taken_back_at_once_leaves_nothing_behind(autojump_clock: MockClock) -> None:
+    async with open_world(auto_join=False) as world:
+        world.discord.enter(ADA, CHANNEL)
+        await trio.sleep(0.1)
+        await world.rooms.join(GUILD, CHANNEL, ADA)
+        world.rooms.leave(GUILD)
+        await trio.sleep(1)
+
+        world.assert_empty()
+
+
+async def test_where_the_bot_is_moved_to_it_goes_on_with_the_people_there(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        world.discord.enter(ADA, CHANNEL)
+        await world.wait_live()
+        world.discord.bot_places = {GUILD: CHANNEL}
+        world.discord.enter(BOB, OTHER_CHANNEL)
+        await trio.sleep(1)
+        world.discord.bot_places = {GUILD: OTHER_CHANNEL}
+        await world.rooms.changed()
+        await trio.sleep(0.5)
+
+        status = world.rooms.status(GUILD)
+        assert status is not None
+        assert status.channel_id == OTHER_CHANNEL
+        assert [person.user_id for person in status.people] == [BOB]
+        world.voice.end(Ending(Cause.BROKEN))
+        await trio.sleep(0.5)
+        assert world.voice.channel_id == OTHER_CHANNEL, "that is where it returns to"
+        world.discord.go(BOB)
+        await trio.sleep(1)
+        world.assert_empty()
+
+
+async def test_where_the_bot_is_moved_to_an_empty_channel_the_conversation_ends(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        world.discord.enter(ADA, CHANNEL)
+        await world.wait_live()
+        world.discord.bot_places = {GUILD: CHANNEL}
+        await world.rooms.changed()
+        await trio.sleep(0.1)
+        world.discord.bot_places = {GUILD: OTHER_CHANNEL}
+        await world.rooms.changed()
+        await trio.sleep(1)
+
+        world.assert_empty()
+
+
+async def test_who_speaks_while_the_model_is_away_is_not_taken_for_unheard(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        world.discord.enter(ADA, CHANNEL)
+        await world.wait_live()
+        world.model.is_gone = True
+        await trio.aclose_forcefully(world.model.streams[-1])
+        await trio.sleep(1)
+        await world.discord.speak(ADA, TONE)
+        await trio.sleep(3)
+        world.model.is_gone = False
+        await trio.sleep(20)
+
+        assert world.said == [LOST_SENTENCE, BACK_SENTENCE]
+        assert world.discord.joins == 1
+
+
+async def test_the_status_tells_who_is_heard_and_who_is_not(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        assert world.rooms.status(GUILD) is None
+        world.discord.muted = {BOB}
+        world.discord.enter(ADA, CHANNEL)
+        world.discord.enter(BOB, CHANNEL)
+        await trio.sleep(0.05)
+        early = world.rooms.status(GUILD)
+        await world.wait_live()
+        await world.discord.speak(ADA, TONE)
+        late = world.rooms.status(GUILD)
+
+        assert early is not None
+        assert (early.encryption, early.model_state, early.delay) == (None, None, None)
+        assert late is not None
+        assert [(person.user_id, person.hearing) for person in late.people] == [
+            (ADA, Hearing.HEARD),
+            (BOB, Hearing.MUTED),
+        ]
+        assert late.model_state is State.LIVE
+        assert late.encryption is not None
+        assert late.delay is not None
+        assert late.seconds > 0
+        assert not late.is_deaf
+
+
+async def test_a_model_that_restarts_is_talked_to_again_over_the_same_voice_connection(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        world.discord.enter(ADA, CHANNEL)
+        await world.wait_live()
+        voice = world.voice
+        await world.discord.speak(ADA, TONE)
+        await trio.aclose_forcefully(world.model.streams[-1])
+        await trio.sleep(3)
+        await world.discord.speak(ADA, TONE)
+        await trio.sleep(1)
+
+        assert world.voice is voice
+        assert world.calls >= 2
+        assert world.ledger.messages_received > 10
+        assert world.said == [LOST_SENTENCE, BACK_SENTENCE]
+        assert voice.lights[-1] is False, "the light is off when nobody speaks"
 
 
 async def test_a_fault_of_ours_ends_one_conversation_with_the_generic_sentence(
@@ -333,5 +597,5 @@ async def test_a_channel_that_can_not_be_written_to_does_not_disturb_the_convers
             await trio.sleep(5)
 
         assert world.discord.write_attempts == REFUSAL_LIMIT, "then the channel is left alone"
-        assert world.rooms.rooms[GUILD].people is not None
+        assert world.talks[0].progress.state is State.LIVE
         assert [packet for _, packet in world.voice.sent if packet != OPUS_SILENCE]

@@ -4,7 +4,7 @@ import random
 import tracemalloc
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from plexbridge.errors import LocalProtocolError
@@ -95,7 +95,6 @@ def test_a_packet_cut_off_anywhere_is_refused(mode: str) -> None:
 
 
 @EACH_MODE
-@settings(deadline=None)
 @given(garbage=st.binary(max_size=300))
 @example(garbage=b"")
 @example(garbage=b"\x80\x78" + bytes(30))
@@ -170,13 +169,11 @@ def test_sequence_numbers_are_compared_the_shorter_way_round(sequence: int, earl
     assert sequence_distance(sequence, earlier) == distance
 
 
-@settings(deadline=None)
 @given(start=st.integers(0, 2**32 - 1), distance=st.integers(-(2**31), 2**31 - 1))
 def test_timestamps_are_compared_the_shorter_way_round(start: int, distance: int) -> None:
     assert timestamp_distance((start + distance) % 2**32, start) == distance
 
 
-@settings(deadline=None)
 @given(start=st.integers(0, 65_535), steps=st.lists(st.integers(-WINDOW_PACKETS // 2, 40), max_size=200))
 def test_each_number_in_the_window_is_new_once(start: int, steps: list[int]) -> None:
     window, seen, newest = SequenceWindow(), set[int](), start

@@ -91,7 +91,7 @@ def test_silence_travels_in_clear_and_is_not_handed_to_the_session() -> None:
         stream.push(rtp(number, SILENCE), 0.0, refuse)
         stream.frame()
 
-    assert stream.statistics() == SpeakerStatistics(received=5, decoded=4, depth_frames=2)
+    assert stream.statistics() == SpeakerStatistics(received=5, silence=5, decoded=4, depth_frames=2)
     stream.close()
 
 

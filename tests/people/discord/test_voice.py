@@ -10,10 +10,10 @@ from trio.testing import MockClock
 from plexbridge.audio.opus import Decoder
 from plexbridge.audio.pcm import PEOPLE_FRAME_SAMPLES, PEOPLE_RATE_HZ, Samples, level_dbfs, silence
 from plexbridge.model.conversation import State
+from plexbridge.people.discord.deafness import PersonObserved
 from plexbridge.people.discord.inbox import Left
 from plexbridge.people.discord.spurts import OPUS_SILENCE
 from plexbridge.people.discord.voice import DiscordPeople
-from tests.people.discord.memory_portal import MemoryPortal
 from tests.people.discord.simulation import ADA, BOB, CHANNEL, FakeDiscord, FakeVoice, tone_packets
 
 SOUND = (0.3 * np.sin(np.arange(PEOPLE_FRAME_SAMPLES) / 10)).astype(np.float32)
@@ -34,6 +34,9 @@ class Notebook:
         """Note a state."""
         self.lines.append(state)
 
+    def rest(self) -> None:
+        """Nothing is half written here."""
+
 
 @pytest.fixture
 def voice(nursery: trio.Nursery) -> FakeVoice:
@@ -47,7 +50,7 @@ def words() -> Notebook:
 
 @pytest.fixture
 def people(voice: FakeVoice, words: Notebook, nursery: trio.Nursery) -> Iterator[DiscordPeople]:
-    with DiscordPeople(voice, MemoryPortal(nursery), words) as made:
+    with DiscordPeople(voice, words) as made:
         yield made
 
 
@@ -100,14 +103,6 @@ async def test_who_has_left_is_forgotten(people: DiscordPeople, voice: FakeVoice
     await listen(people, voice, [])
 
     assert ADA not in people.heard().users
-
-
-async def test_a_bot_that_has_been_thrown_out_hears_that_everybody_has_left(
-    people: DiscordPeople, voice: FakeVoice, autojump_clock: MockClock
-) -> None:
-    voice.is_ended = True
-
-    assert people.listen(0.0) is None
 
 
 async def play(people: DiscordPeople, *frames: Samples, first_tick: int = 0) -> None:
@@ -179,3 +174,65 @@ async def test_words_and_states_go_to_the_chat(
     people.tell(State.TOO_SLOW)
 
     assert words.lines == ["Hello", State.TOO_SLOW]
+
+
+async def test_what_was_said_while_nobody_listened_is_not_said_to_the_next_conversation(
+    people: DiscordPeople, voice: FakeVoice, autojump_clock: MockClock
+) -> None:
+    people.set_heard((ADA,))
+    assert max(await listen(people, voice, TONE)) > -20
+    for packet in TONE:
+        await trio.sleep(0.02)
+        voice.hear(ADA, packet)
+    await trio.sleep(1)
+
+    assert max(await listen(people, voice, [])) <= -60
+
+
+async def test_a_conversation_that_ends_in_mid_sentence_ends_the_talk_spurt(
+    people: DiscordPeople, voice: FakeVoice
+) -> None:
+    people.play(SOUND, 0)
+    people.rest()
+    people.rest()
+
+    assert [packet for _, packet in voice.sent[1:]] == [OPUS_SILENCE] * 5
+    assert voice.lights == [True, False]
+
+
+async def test_the_time_between_two_conversations_passes_on_the_senders_clock(
+    people: DiscordPeople, voice: FakeVoice, autojump_clock: MockClock
+) -> None:
+    for tick in range(5):
+        people.play(SOUND, tick)
+        await trio.sleep(0.02)
+    people.rest()
+    await trio.sleep(2)
+    passed_frames = voice.passed_frames
+    people.play(SOUND, 0)
+
+    assert voice.passed_frames - passed_frames == pytest.approx(100, abs=2)
+
+
+async def test_what_is_observed_counts_speech_and_how_much_of_it_was_good(
+    people: DiscordPeople, voice: FakeVoice, autojump_clock: MockClock
+) -> None:
+    people.set_heard((ADA, BOB))
+    await listen(people, voice, [*TONE, OPUS_SILENCE])
+    voice.is_secret = True
+    await listen(people, voice, TONE[:5])
+    observed = people.observed()
+
+    assert observed.people[ADA] == PersonObserved(received=26, speech=25, good=20)
+    assert observed.people[BOB] == PersonObserved()
+    assert observed.speaking_events == 25, "the first came before anybody listened"
+    assert (observed.refused, observed.unclaimed) == (0, 0)
+
+
+async def test_only_who_may_be_heard_is_said_to_begin_to_speak(
+    people: DiscordPeople, voice: FakeVoice, autojump_clock: MockClock
+) -> None:
+    people.set_heard((ADA,))
+    await listen(people, voice, TONE, user_id=BOB)
+
+    assert people.observed().speaking_events == 0

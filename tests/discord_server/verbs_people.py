@@ -1,23 +1,22 @@
-"""The verbs of the control interface that are about people in voice and the faults of voice; see `control_api.py`."""
+"""The verbs of the control interface that are about people in voice; see `control_api.py`."""
 
 import asyncio
 import base64
-import struct
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from tests.discord_server.faults import Faults
-from tests.discord_server.person import Manner, Person
+from tests.discord_server.camera import VideoCodec, film
+from tests.discord_server.guild import Channel, Guild, Json
+from tests.discord_server.person import FRAME_SECONDS, Manner, Person
 from tests.discord_server.record import Entry
 from tests.discord_server.server import LoopbackDiscord
 from tests.discord_server.speech import packets_of
-from tests.discord_server.transport import VIDEO_PAYLOAD_TYPE, Rtp
-from tests.discord_server.world import Channel, Json
 
 JOIN_SECONDS = 12.0
 
 
-class VoiceVerbs:
+class PeopleVerbs:
     """One method per verb."""
 
     def __init__(self, server: LoopbackDiscord) -> None:
@@ -33,27 +32,36 @@ class VoiceVerbs:
             raise ValueError(f"there is no channel {args['channel_id']}")
         return channel
 
+    def _note(self, name: str, person: Person, **data: Any) -> None:
+        user = person.user
+        self._server.record.add("person", name, user_id=user.id, user_name=user.name, **data)
+
     # People in voice
 
     async def verb_join(self, args: Json) -> Json:
         """A person joins or moves; answered when its voice connection stands."""
         person, channel = self._person(args), self._channel(args)
+        reason = self._hub.refusal(channel.guild_id, person.user.id, channel.id)
+        if reason is not None:
+            raise ValueError(f"{person.user.name} may not come in: {reason}")
         person.mode, person.dave_version = args["mode"], args["dave_version"]
         after = self._server.record.last_index
+        flags = {"self_mute": args["self_mute"], "self_deaf": args["self_deaf"]}
+        self._note("changes flags" if args["is_update"] else "joins", person, channel_id=channel.id, **flags)
         self._hub.enter(
             channel.guild_id,
             person.user.id,
             channel.id,
             f"person-{person.user.id}",
-            self_mute=args["self_mute"],
-            self_deaf=args["self_deaf"],
+            **flags,
         )
         if person.voice is not None and person.voice.close_code is None and args["is_update"]:
             return {}
 
         def connected() -> list[Entry]:
             found = self._server.record.select(after=after, kind="person")
-            return [entry for entry in found if entry.data["user_id"] == person.user.id]
+            outcomes = [entry for entry in found if entry.name in ("connected", "not connected")]
+            return [entry for entry in outcomes if entry.data["user_id"] == person.user.id]
 
         found = await self._server.record.wait(connected, JOIN_SECONDS)
         if not found or found[0].name != "connected":
@@ -64,6 +72,7 @@ class VoiceVerbs:
         """A person leaves, or vanishes without a word."""
         person = self._person(args)
         person.hush()
+        self._note("leaves", person, abort=args["abort"])
         channel_guilds = [g for g in self._server.world.guilds.values() if person.user.id in g.voice_states]
         if not args["abort"]:
             for guild in channel_guilds:
@@ -76,10 +85,12 @@ class VoiceVerbs:
         person = self._person(args)
         packets = await asyncio.to_thread(packets_of, args["source"])
         manner = Manner(**args["manner"])
+        said = {"seconds": len(packets) * FRAME_SECONDS, "source": _shown(args["source"])}
 
         async def speak() -> None:
+            self._note("speaks", person, **said)
             count = await person.speak(packets, manner)
-            self._server.record.add("person", "spoke", user_id=person.user.id, frames=count)
+            self._note("spoke", person, frames=count, **said)
 
         if args["wait"]:
             await speak()
@@ -90,7 +101,40 @@ class VoiceVerbs:
     async def verb_hush(self, args: Json) -> Json:
         """A person breaks off."""
         self._person(args).hush()
+        self._note("hushes", self._person(args))
         return {}
+
+    async def verb_announce_speaking(self, args: Json) -> Json:
+        """A person says that it talks, or not, whatever it does."""
+        person = self._person(args)
+        if person.voice is None:
+            raise ValueError(f"{person.user.name} is not in voice")
+        await person.voice.speaking(int(args["is_speaking"]))
+        self._note("announces speaking", person, is_speaking=args["is_speaking"])
+        return {}
+
+    async def verb_camera(self, args: Json) -> Json:
+        """A person's camera goes on or off."""
+        person = self._person(args)
+        guild = next((g for g in self._server.world.guilds.values() if person.user.id in g.voice_states), None)
+        if guild is None:
+            raise ValueError(f"{person.user.name} is not in voice")
+        was_on = guild.voice_states[person.user.id].self_video
+        if was_on == args["is_on"]:
+            return {}
+        self._hub.set_video(guild.id, person.user.id, is_on=args["is_on"])
+        self._note("turns the camera on" if args["is_on"] else "turns the camera off", person)
+        if args["is_on"]:
+            self._start_camera(person, guild, args["codec"])
+        return {}
+
+    def _start_camera(self, person: Person, guild: Guild, codec: VideoCodec) -> None:
+        state = guild.voice_states[person.user.id]
+
+        def is_on() -> bool:
+            return state.self_video and guild.voice_states.get(person.user.id) is state
+
+        self._server.start_task(asyncio.create_task(film(lambda: person.voice, is_on, codec)))
 
     async def verb_wait_secure(self, args: Json) -> Json:
         """Wait until a person's audio can be sent."""
@@ -132,93 +176,6 @@ class VoiceVerbs:
         person.sent.clear()
         return {}
 
-    # Voice faults
-
-    async def verb_faults(self, args: Json) -> Json:
-        """Set a link's faults."""
-        self._hub.faults.set(args["sender_id"], args["receiver_id"], Faults(**args["faults"]))
-        return {}
-
-    async def verb_garbage(self, args: Json) -> Json:
-        """Send what is no audio to a client's UDP port."""
-        place = self._hub.session(args["user_id"])
-        if place is None:
-            raise ValueError("the user has no voice session")
-        _, server, session = place
-        assert session.sealer is not None, "it has an address, so it has chosen a mode"
-        for index in range(args["count"]):
-            video = Rtp(index, index, session.ssrc + 7, bytes(500), payload_type=VIDEO_PAYLOAD_TYPE)
-            stranger = Rtp(index, index * 960, session.ssrc + 9, b"\xfc\x01\x02")
-            datagrams = {
-                "discovery": struct.pack(">HHI64sH", 2, 70, session.ssrc, b"203.0.113.9", 9),
-                "keepalive": struct.pack("<Q", index),
-                "rtcp": b"\x81\xc9\x00\x07" + bytes(60),
-                "noise": bytes((index * 31 + byte * 7) % 256 for byte in range(97)),
-                "fake rtp": b"\x80\x78" + bytes((index * 13 + byte * 5) % 256 for byte in range(90)),
-                "short": b"\x80\x78",
-                "video": session.sealer.seal(video.header(), video.body()),
-                "unknown ssrc": session.sealer.seal(stranger.header(), stranger.body()),
-            }
-            for kind in args["kinds"]:
-                server.media.send_raw(session, datagrams[kind])
-        return {}
-
-    async def verb_speaking_delay(self, args: Json) -> Json:
-        """Hold op 5 back."""
-        self._hub.room(args["channel_id"]).speaking_delay_seconds = args["seconds"]
-        return {}
-
-    async def verb_close_voice(self, args: Json) -> Json:
-        """Close a user's voice WebSocket with a code, 1006 by cutting TCP."""
-        place = self._hub.session(args["user_id"])
-        if place is None or place[2].connection is None:
-            raise ValueError("the user has no voice connection")
-        place[1].outage_ends_seconds = asyncio.get_running_loop().time() + args["outage_seconds"]
-        if args["code"] == 1006:
-            place[2].connection.abort()
-        else:
-            place[2].connection.close(args["code"])
-        return {}
-
-    async def verb_raw_voice(self, args: Json) -> Json:
-        """Send a voice gateway message of the test's choice to a user."""
-        place = self._hub.session(args["user_id"])
-        if place is None:
-            raise ValueError("the user has no voice session")
-        payload = args["payload"]
-        place[2].post(args["op"], base64.b64decode(payload) if isinstance(payload, str) else payload)
-        return {}
-
-    async def verb_move_voice_server(self, args: Json) -> Json:
-        """Bring a channel to a new voice server."""
-        return {"endpoint": await self._hub.move_server(args["channel_id"])}
-
-    async def verb_disconnect_user(self, args: Json) -> Json:
-        """Throw a user out of voice."""
-        for guild in self._server.world.guilds.values():
-            self._hub.leave(guild.id, args["user_id"])
-        return {}
-
-    async def verb_move_user(self, args: Json) -> Json:
-        """Move a user to another channel."""
-        channel = self._channel(args)
-        state = self._hub.voice_state(channel.guild_id, args["user_id"])
-        if state is None:
-            raise ValueError("the user is not in voice")
-        flags = {"self_mute": state.self_mute, "self_deaf": state.self_deaf}
-        self._hub.enter(channel.guild_id, state.user_id, channel.id, state.session_id, **flags)
-        return {}
-
-    async def verb_server_mute(self, args: Json) -> Json:
-        """Mute or deafen a user by the server."""
-        self._hub.set_server_flags(args["guild_id"], args["user_id"], mute=args["mute"], deaf=args["deaf"])
-        return {}
-
-    async def verb_set_dave(self, args: Json) -> Json:
-        """End-to-end encryption of a channel on or off."""
-        self._hub.room(args["channel_id"]).set_dave(is_on=args["is_on"])
-        return {}
-
     async def verb_received(self, args: Json) -> Json:
         """The RTP packets that the server received from a user in its present session."""
         place = self._hub.session(args["user_id"])
@@ -227,3 +184,8 @@ class VoiceVerbs:
 
 def _encoded(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+def _shown(source: Json) -> Json:
+    """Return what the record says of something said: no sound, only where it came from."""
+    return {"packets": len(source["packets"])} if "packets" in source else source

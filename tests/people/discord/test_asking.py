@@ -1,0 +1,147 @@
+"""What people type: prefix commands, and voices that are completed."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plexbridge.model.voices import VOICES, check_voice
+from plexbridge.people.discord.asking import (
+    CHOICE_LIMIT,
+    Command,
+    Request,
+    parse_prefixed,
+    person_id,
+    voice_choices,
+)
+
+NAMES = {command.value for command in Command} | {"voice-list", "prompt"}
+
+
+@pytest.mark.parametrize(
+    ("content", "command", "text"),
+    [
+        ("!join", Command.JOIN, ""),
+        ("!leave", Command.LEAVE, ""),
+        ("!status", Command.STATUS, ""),
+        ("!voices", Command.VOICES, ""),
+        ("!voice-list", Command.VOICES, ""),
+        ("!reset", Command.RESET, ""),
+        ("!voice natf0", Command.VOICE, "natf0"),
+        ("!voice", Command.VOICE, ""),
+        ("!persona You are  a pirate.", Command.PERSONA, "You are  a pirate."),
+        ("!prompt\nYou are\na pirate. ", Command.PERSONA, "You are\na pirate."),
+        ("!VOICE natf0", Command.VOICE, "natf0"),
+        ("!join ", Command.JOIN, ""),
+    ],
+)
+def test_a_message_that_begins_with_an_exclamation_mark_is_a_command(content: str, command: Command, text: str) -> None:
+    assert parse_prefixed(content) == (command, text)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "!",
+        "!!",
+        "! join",
+        "!play a song",
+        "!voicenatf0",
+        "!join!",
+        "!leave me alone",
+        "!status 1",
+        "join",
+        " !join",
+        "well !join",
+        "!\u212aick",
+        "/join",
+    ],
+)
+def test_any_other_message_is_none(content: str) -> None:
+    assert parse_prefixed(content) is None
+
+
+@given(st.text())
+def test_no_message_breaks_the_parser_and_what_is_none_of_ours_stays_none(content: str) -> None:
+    parsed = parse_prefixed(content)
+
+    assert parsed is None or content[1:].split(maxsplit=1)[0].lower() in NAMES
+
+
+@given(st.sampled_from(sorted(NAMES)), st.text(" \n\t", min_size=1), st.text())
+def test_the_text_behind_a_command_arrives_whole_or_it_is_none(name: str, gap: str, text: str) -> None:
+    parsed = parse_prefixed(f"!{name}{gap}{text}")
+
+    if name in ("voice", "persona", "prompt"):
+        assert parsed is not None
+        assert parsed[1] == text.strip()
+    else:
+        assert (parsed is None) is bool(text.strip())
+
+
+def test_everything_is_offered_before_anything_is_typed() -> None:
+    choices = voice_choices("")
+
+    assert [value for _, value in choices] == list(VOICES)
+    assert choices[0] == ("NATF0 — natural female", "NATF0")
+
+
+@pytest.mark.parametrize(
+    ("typed", "values"),
+    [
+        ("natf", ["NATF0", "NATF1", "NATF2", "NATF3"]),
+        ("NATM2", ["NATM2"]),
+        ("natural fem", ["NATF0", "NATF1", "NATF2", "NATF3"]),
+        ("male varied", ["VARM0", "VARM1", "VARM2", "VARM3", "VARM4"]),
+        ("f3", ["NATF3", "VARF3"]),
+        ("female 3", ["NATF3", "VARF3"]),
+        ("NATF0 — natural female", ["NATF0"]),
+        ("natf0.pt", ["NATF0"]),
+        ("myVoice.pt", ["myVoice.pt"]),
+        ("NATF9", ["NATF3", "NATF2", "NATF1", "NATF0"]),
+        ("../secret", []),
+        ("qqqq", []),
+    ],
+)
+def test_what_is_typed_is_completed_by_name_by_group_and_by_likeness(typed: str, values: list[str]) -> None:
+    found = [value for _, value in voice_choices(typed)]
+
+    assert found[: len(values)] == values
+    assert bool(found) is bool(values)
+
+
+def test_male_is_not_taken_for_a_part_of_female() -> None:
+    assert {value[:4] for _, value in voice_choices("male")} == {"NATM", "VARM"}
+
+
+def test_names_that_begin_as_typed_come_first() -> None:
+    values = [value for _, value in voice_choices("var")]
+
+    assert values[0] == "VARF0"
+    assert all(value.startswith("VAR") for value in values)
+
+
+def test_an_own_voice_is_offered_as_such() -> None:
+    assert voice_choices("myvoice.pt") == [("myvoice.pt — an own voice", "myvoice.pt")]
+
+
+@given(st.text())
+def test_choices_fit_discords_limits_and_each_is_a_voice(typed: str) -> None:
+    choices = voice_choices(typed)
+
+    assert len(choices) <= CHOICE_LIMIT
+    assert all(1 <= len(label) <= 100 and check_voice(value) == value for label, value in choices)
+
+
+def test_people_have_one_name_for_their_settings_in_all_servers() -> None:
+    assert person_id(123) == "discord:123"
+
+
+def test_a_requests_text_is_not_in_its_repr() -> None:
+    request = Request(Command.PERSONA, "a secret", 1, 2, voice_channel_id=3, may_move_members=False)
+
+    assert "secret" not in repr(request)
+
+
+def test_only_coming_and_going_is_seen_by_everybody() -> None:
+    assert {command for command in Command if not command.is_private} == {Command.JOIN, Command.LEAVE}
