@@ -651,6 +651,8 @@ def test_the_promises_hold_whatever_happens(spells: list[tuple[Step, int]]) -> N
         told = {user_id: Told() if user_id in heard else told.get(user_id, Told()) for user_id in counts}
         if heard:
             everybody, rebuilds_unheard = Told(), 0
+            # Who was only told what everybody was told, for whom nothing was tried, begins anew when that has ended.
+            told = {user_id: one if one.rebuilds else Told() for user_id, one in told.items()}
         for action in actions:
             if isinstance(action, HearAgain):
                 assert action.user_ids <= heard
