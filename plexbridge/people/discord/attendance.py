@@ -89,6 +89,7 @@ class Attendance:
         self._sessions = sessions
         self._present: Mapping[int, Presence] = {}
         self._places: Mapping[int, int] = {}
+        """Where the bot is, or was last: between two voice connections it is nowhere, and may be moved meanwhile."""
         self._conversations: dict[int, _Conversation] = {}
         self._waiting: dict[int, tuple[int, int]] = {}
         """The channel that somebody entered while a conversation was ending, and who did, by server."""
@@ -99,7 +100,7 @@ class Attendance:
         Returns what to do.
         """
         before, self._present = self._present, present
-        places_before, self._places = self._places, places
+        places_before, self._places = self._places, {**self._places, **places}
         actions: list[Action] = []
         for guild_id, conversation in self._conversations.items():
             place = places.get(guild_id)

@@ -1,10 +1,11 @@
 """Everything that touches the inside of discord.py 2.7.1; `library.check_library` has made sure that it is this one.
 
-discord.py sends voice but does not receive it. Seven things here go beyond its public interface:
+discord.py sends voice but does not receive it. Eight things here go beyond its public interface:
 
 * where Discord is: attributes of two classes (`prepare`);
 * the socket's reader: discord.py's own sits up to 30 s on a socket that a reconnect has closed, and may take the answer
   of IP discovery away before anybody listens for it. `_Reader` replaces it for all voice connections;
+* IP discovery itself, which logs a traceback when it is cancelled in the moment of the answer (`_discover_ip`);
 * the wait for a connection's states, which can miss one, and the task that reads the voice gateway: discord.py's own
   resumes in vain, takes the next move for the end after it has reconnected once, and dies of a message that it can't
   use while the connection seems to live. Ours follows moves and reports every other end (`_ConnectionState`);
@@ -72,6 +73,7 @@ def prepare(*, api_base: str, gateway: str) -> None:
     Route.BASE = api_base
     DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(gateway)
     voice_state.SocketReader = _Reader  # type: ignore[misc]  # a class in the place of another, on purpose
+    DiscordVoiceWebSocket.discover_ip = _discover_ip  # type: ignore[assignment, method-assign]  # as above
 
 
 def forgo_messages(client: discord.Client) -> None:
@@ -82,6 +84,29 @@ def forgo_messages(client: discord.Client) -> None:
     intents = client.intents
     intents.guild_messages = intents.message_content = False
     client._connection._intents = intents
+
+
+async def _discover_ip(websocket: DiscordVoiceWebSocket) -> tuple[str, int]:
+    """Return our address as the voice server sees it; discord.py's own logs an error when it is left as that comes."""
+    state = websocket._connection
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[bytes] = loop.create_future()
+
+    def settle(data: bytes) -> None:
+        if not answer.done():
+            answer.set_result(data)
+
+    def take(data: bytes) -> None:
+        loop.call_soon_threadsafe(settle, data)
+
+    await loop.sock_sendall(state.socket, struct.pack(">HHI66x", 1, _DISCOVERY_BYTES - 4, state.ssrc))
+    state.add_socket_listener(take)
+    try:
+        data = await answer
+    finally:
+        state.remove_socket_listener(take)
+    (port,) = struct.unpack_from(">H", data, _DISCOVERY_BYTES - 2)
+    return data[8 : data.index(0, 8)].decode("ascii"), port
 
 
 class _Reader(voice_state.SocketReader):
@@ -289,6 +314,11 @@ class VoiceLink(discord.VoiceClient):
         return _ConnectionState(self, hook=self._handle)
 
     # On Trio's thread
+
+    @property
+    def channel_id(self) -> int:
+        """The channel that it leads to; discord.py follows a move."""
+        return self.channel.id
 
     @property
     def can_send(self) -> bool:

@@ -45,6 +45,10 @@ class Connection(Protocol):
     """One connection to a voice channel: `internals.VoiceLink`. Coroutine functions are for Discord's loop."""
 
     @property
+    def channel_id(self) -> int:
+        """The channel that it leads to; another one than was joined where a moderator has moved the bot."""
+
+    @property
     def can_send(self) -> bool:
         """Whether audio may go out: connected, and encrypted if the call is."""
 
@@ -100,6 +104,8 @@ class Line:
         self._portal = portal
         self._discord = discord
         self._connection: Connection | None = None
+        self._joined_id = channel_id
+        """The channel that the present connection was made to."""
         self._is_speaking = False
 
     @property
@@ -155,9 +161,10 @@ class Line:
         retry = Retry(random.Random(), first_seconds=0.5, longest_seconds=5.0, limit_seconds=within_seconds)
         while True:
             attempt_seconds = min(ATTEMPT_SECONDS, within_seconds)
+            self._joined_id = self.channel_id
             try:
                 self._connection = await self._portal.into_discord(
-                    self._discord.join, self.channel_id, self.inbox, attempt_seconds
+                    self._discord.join, self._joined_id, self.inbox, attempt_seconds
                 )
             except FINAL_ERRORS:
                 raise
@@ -177,12 +184,16 @@ class Line:
         Raises VoiceEnded when the bot was meant to leave, VoiceForbidden and VoiceLost when it can't come back.
         """
         while self._connection is not None:
-            ending = await self._portal.into_discord(self._connection.wait_ended)
+            connection = self._connection
+            ending = await self._portal.into_discord(connection.wait_ended)
             if ending.farewell is not None:
                 raise VoiceEnded(str(ending), ending.farewell)
             started_seconds = trio.current_time()
             logger.warning("channel %s: %s; joining again", self.channel_id, ending)
             await self.leave()
+            if connection.channel_id != self._joined_id:
+                # A moderator has moved the bot in the moment in which it went; who watches its place can miss that.
+                self.channel_id = connection.channel_id
             await self._rejoin(say)
             self.recoveries += 1
             logger.info("channel %s: back after %.1f s", self.channel_id, trio.current_time() - started_seconds)

@@ -190,6 +190,16 @@ def test_where_a_moderator_moves_the_bot_it_goes_on_with_the_people_there() -> N
     assert core.changed(people(room={ADA}), {GUILD: NEXT_ROOM}) == [Stop(GUILD)]
 
 
+def test_a_move_between_two_voice_connections_is_one() -> None:
+    core = attendance()
+    core.changed(people(room={ADA}, next_room={BOB}), {GUILD: ROOM})
+    assert core.changed(people(room={ADA}, next_room={BOB}), NOWHERE) == []
+
+    moved = core.changed(people(room={ADA}, next_room={BOB}), {GUILD: NEXT_ROOM})
+
+    assert moved == [Move(GUILD, NEXT_ROOM), Hear(GUILD, frozenset((BOB,)))]
+
+
 def test_where_a_moderator_moves_the_bot_to_nobody_the_conversation_ends() -> None:
     core = attendance()
     core.changed(people(room={ADA}), {GUILD: ROOM})

@@ -205,6 +205,17 @@ async def test_a_rejoin_goes_to_where_the_bot_was_moved(autojump_clock: MockCloc
         assert kept.voice.channel_id == OTHER_CHANNEL
 
 
+async def test_a_move_in_the_moment_of_the_end_is_followed(autojump_clock: MockClock) -> None:
+    async with open_kept() as kept:
+        first = kept.voice
+        first.end(BROKEN)
+        first.channel_id = OTHER_CHANNEL
+        await trio.sleep(0.5)
+
+        assert kept.voice is not first
+        assert kept.voice.channel_id == kept.line.channel_id == OTHER_CHANNEL
+
+
 @pytest.mark.parametrize("seed", range(50))
 async def test_leaving_at_any_moment_of_a_recovery_leaves_nothing_behind(seed: int, autojump_clock: MockClock) -> None:
     async with open_kept() as kept:
