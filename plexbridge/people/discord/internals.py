@@ -222,6 +222,7 @@ class _ConnectionState(voice_state.VoiceConnectionState):
         """Take note of where the bot is; not of the goodbye of an earlier connection, which may come this late."""
         if data["channel_id"] is not None:
             self._is_in_channel = True
+            self.voice_client.channel_id = int(data["channel_id"])
         elif not self._is_in_channel:
             return
         elif not self._expecting_disconnect:
@@ -300,6 +301,8 @@ class VoiceLink(discord.VoiceClient):
         self.inbox = inbox
         self.is_orphaned = is_orphaned
         """Says whether the session of the main gateway, in which the connection was made, is gone or away."""
+        self.channel_id: int = channel.id  # type: ignore[attr-defined]  # a channel, though typed as less
+        """Where Discord has last said that the bot is, while it leaves too; discord.py follows no move then."""
         self._ending: Ending | None = None
         self._ended = asyncio.Event()
         self._is_freed = False
@@ -314,11 +317,6 @@ class VoiceLink(discord.VoiceClient):
         return _ConnectionState(self, hook=self._handle)
 
     # On Trio's thread
-
-    @property
-    def channel_id(self) -> int:
-        """The channel that it leads to; discord.py follows a move."""
-        return self.channel.id
 
     @property
     def can_send(self) -> bool:
