@@ -132,6 +132,8 @@ class FakeDiscord:
     joins: int = 0
     write_attempts: int = 0
     messages: list[tuple[int, str]] = field(default_factory=list)
+    called: list[int] = field(default_factory=list)
+    """Who was notified of a message."""
     join_fault: DiscordError | None = None
     check_fault: DiscordError | None = None
     """What `check_voice` and `check_text` find."""
@@ -207,6 +209,11 @@ class FakeDiscord:
             raise self.write_fault
         self.messages.append((channel_id, text))
         return len(self.messages) - 1
+
+    async def call(self, channel_id: int, text: str, user_id: int) -> None:
+        """Take a message and notify somebody."""
+        await self.write(channel_id, text)
+        self.called.append(user_id)
 
     async def edit(self, channel_id: int, message_id: int, text: str) -> None:
         """Replace a message."""

@@ -1,6 +1,7 @@
 """What each command does and answers, whatever is the matter, in simulated time."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -19,6 +20,7 @@ from plexbridge.errors import (
     VoiceRefused,
 )
 from plexbridge.model.conversation import State
+from plexbridge.model.health import ModelStatus
 from plexbridge.model.request import build_request
 from plexbridge.people.discord.commands import (
     GLANCE_SECONDS,
@@ -57,6 +59,7 @@ class FakeConversations:
     delay_seconds: float = 0.0
     joins: list[tuple[int, int, int]] = field(default_factory=list)
     leaves: list[int] = field(default_factory=list)
+    statuses: tuple[ModelStatus, ...] = ()
 
     async def join(self, guild_id: int, channel_id: int, user_id: int) -> None:
         """Take note, and fail if that is wanted."""
@@ -72,6 +75,10 @@ class FakeConversations:
     def status(self, guild_id: int) -> RoomStatus | None:
         """Return the one conversation."""
         return self.room if guild_id == GUILD else None
+
+    def models(self) -> tuple[ModelStatus, ...]:
+        """Return how the models stand."""
+        return self.statuses
 
 
 @dataclass
@@ -146,12 +153,11 @@ class Desk:
 def make_desk(
     *,
     room: RoomStatus | None = None,
-    model: ModelConfig | None = None,
+    models: Sequence[ModelConfig] = (ModelConfig(url="ws://model/api/chat"),),
     persona: PersonaConfig | None = None,
 ) -> Desk:
     conversations, settings = FakeConversations(room), FakeSettings()
-    model = model or ModelConfig(url="ws://model/api/chat")
-    commands = Commands(conversations, settings, persona=persona or PersonaConfig(), model=model)
+    commands = Commands(conversations, settings, persona=persona or PersonaConfig(), models=models)
     return Desk(conversations, settings, commands)
 
 
@@ -349,7 +355,7 @@ async def test_a_persona_of_nothing_is_asked_for(text: str) -> None:
 
 @pytest.mark.parametrize("model", [ModelConfig(url="ws://model/api/chat"), ModelConfig(dialect="loopback"), MOSHI])
 async def test_a_persona_that_is_too_long_is_refused_with_the_number_of_characters(model: ModelConfig) -> None:
-    desk = make_desk(model=model)
+    desk = make_desk(models=[model])
 
     answer = await desk.ask(Command.PERSONA, "ä" * 2_000)
 
@@ -405,7 +411,7 @@ async def test_reset_in_a_conversation_says_that_it_goes_on_unchanged() -> None:
     ("command", "text"), [(Command.VOICE, "NATM1"), (Command.PERSONA, SECRET), (Command.VOICES, "")]
 )
 async def test_a_model_without_voices_and_personas_is_named_as_such(command: Command, text: str) -> None:
-    desk = make_desk(model=MOSHI)
+    desk = make_desk(models=[MOSHI])
 
     answer = await desk.ask(command, text)
 
@@ -549,7 +555,7 @@ async def test_a_cancelled_command_ends_at_once(autojump_clock: MockClock) -> No
 
 
 async def test_every_command_has_an_answer_within_a_message(autojump_clock: MockClock) -> None:
-    desk = make_desk(model=MOSHI, persona=PersonaConfig(voice=f"{'v' * 61}.pt"))
+    desk = make_desk(models=[MOSHI], persona=PersonaConfig(voice=f"{'v' * 61}.pt"))
     desk.settings.wishes[person_id(ADA)] = Wishes(f"{'w' * 61}.pt")
 
     for command in Command:

@@ -9,6 +9,7 @@ import gc
 import os
 from collections.abc import Awaitable, Callable
 from functools import partial
+from random import Random
 
 import pytest
 import trio
@@ -16,6 +17,7 @@ from trio.testing import MockClock
 
 from plexbridge.config import ModelConfig, PersonaConfig
 from plexbridge.errors import PlexbridgeError
+from plexbridge.model.pool import Pool
 from plexbridge.people.discord.attendance import Attendance
 from plexbridge.people.discord.endings import Cause, Ending
 from plexbridge.people.discord.rooms import Rooms
@@ -81,17 +83,28 @@ async def run_room(
         backend = Backend(ModelConfig(url=MODEL_URL), MODEL_URL, model.dial)
 
         async def converse(talk: Talk) -> PlexbridgeError | None:
-            return await hold_conversation(
-                backend,
-                talk.people,
-                persona=PersonaConfig(),
-                settings=SETTINGS,
-                ledger=Ledger(),
-                on_open=lambda link: None,
-            )
+            async with talk.ticket.use() as model_of_ticket:
+                return await hold_conversation(
+                    model_of_ticket,
+                    talk.people,
+                    persona=PersonaConfig(),
+                    settings=SETTINGS,
+                    ledger=Ledger(),
+                    on_open=lambda link: None,
+                )
 
-        attendance = Attendance(auto_join=True, guilds=frozenset(), channels=frozenset(), sessions=1)
-        rooms = Rooms(portal, discord, attendance, converse, text_channel=None, model="model", clock=trio.current_time)
+        attendance = Attendance(auto_join=True, guilds=frozenset(), channels=frozenset())
+        pool = Pool([backend], slot_seconds=0, random=Random(1))
+        rooms = Rooms(
+            portal,
+            discord,
+            attendance,
+            pool,
+            converse,
+            text_channel=None,
+            place_seconds=60,
+            clock=trio.current_time,
+        )
         discord.changed = partial(portal.into_trio, rooms.changed)
         service = trio.CancelScope()
         instrument = CancelAfterSteps(number, partial(rooms.leave, GUILD) if is_sent_away else interruption.cause)
