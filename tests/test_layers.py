@@ -65,8 +65,8 @@ LAYERS = (
         "edges",
         """
         people.wav people.discord.portal people.discord.library people.discord.internals
-        people.discord.line people.discord.talk people.discord.voice people.discord.chat people.discord.notice people.discord.rooms
-        people.discord.bot people.discord.front
+        people.discord.line people.discord.talk people.discord.voice people.discord.chat people.discord.rooms
+        people.discord.notice people.discord.bot people.discord.front
         people.discord.commands people.discord.slash
         store.faults store.schema store.file store.revision store.database store.settings
         store.migrations.env store.migrations.versions.r0001_person_settings

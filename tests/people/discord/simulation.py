@@ -23,7 +23,8 @@ from tests.discord_server.transport import Rtp, Sealer
 
 GUILD, CHANNEL, OTHER_CHANNEL = 1, 10, 11
 OTHER_GUILD, FAR_CHANNEL = 2, 20
-ADA, BOB = 100, 101
+THIRD_GUILD, THIRD_CHANNEL = 3, 30
+ADA, BOB, EVE = 100, 101, 102
 REQUEST_SECONDS = 0.03
 """How long Discord takes for anything."""
 KEY = bytes(range(32))
@@ -148,7 +149,7 @@ class FakeDiscord:
 
     def present(self) -> Mapping[int, Presence]:
         """Return who is where."""
-        guilds = {CHANNEL: GUILD, OTHER_CHANNEL: GUILD, FAR_CHANNEL: OTHER_GUILD}
+        guilds = {CHANNEL: GUILD, OTHER_CHANNEL: GUILD, FAR_CHANNEL: OTHER_GUILD, THIRD_CHANNEL: THIRD_GUILD}
         return {
             channel: Presence(guilds[channel], frozenset(members), frozenset(members & self.muted))
             for channel, members in self._members.items()
