@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from random import Random
 
 import click
@@ -12,7 +13,7 @@ from plexbridge.errors import PlexbridgeError
 from plexbridge.model.pool import Pool, open_pool
 from plexbridge.people.discord.library import check_library
 from plexbridge.people.discord.talk import Talk, find_persona, hold_talk
-from plexbridge.service import Failures, open_backend, session_settings
+from plexbridge.service import Failures, open_backend, probe_model, session_settings
 
 
 async def run_service(config: Config) -> None:
@@ -24,7 +25,9 @@ async def run_service(config: Config) -> None:
     with failures.collect():
         async with AsyncExitStack() as stack:
             backends = [await stack.enter_async_context(open_backend(model)) for model in config.model]
-            pool = await stack.enter_async_context(open_pool(backends, slot_seconds=config.queue.slot_seconds))
+            probe = partial(probe_model, persona=config.persona)
+            opened = open_pool(backends, slot_seconds=config.queue.slot_seconds, probe=probe)
+            pool = await stack.enter_async_context(opened)
             description = await stack.enter_async_context(_open_discord(config, pool))
             models = ", ".join(f"model {backend.model.name} at {mask_url(backend.url)}" for backend in backends)
             where = f"plexbridge is ready; {models}"

@@ -7,7 +7,7 @@ free the pool asks nobody but itself; below it, `lock` keeps other processes of 
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from math import inf, isfinite
@@ -31,6 +31,9 @@ REFRESH_SECONDS = 5.0
 """How often it is looked at whether what a waiting person was told still holds."""
 SLOW_SECONDS = 15.0
 """A model that is too slow for so long without a break is not going to catch up."""
+
+Probe = Callable[[Backend], Awaitable[float | PlexbridgeError]]
+"""Connects to a model, waits for its handshake and hangs up: `service.probe_model`."""
 
 _TURN_OVER = "its time is up, and others wait"
 
@@ -74,14 +77,33 @@ class Ticket:
         return bool(self._pool.working())
 
     async def wait_turn(self, tell: Callable[[Standing], None]) -> None:
-        """Wait until there is a place at a model; `tell` is given the place in the queue whenever it changes."""
+        """Wait until there is a place at a model that works; `tell` is given the place in the queue when it changes.
+
+        Whoever is given a model that did not work finds out whether it does, and else goes on waiting.
+        """
         told = None
-        while (standing := self.standing) is not None:
-            if str(standing) != told:
+        while (model := self.model) not in self._pool.working():
+            standing = self.standing
+            if standing is not None and str(standing) != told:
                 told = str(standing)
                 tell(standing)
+            if model is not None:
+                await self._try(model)
+                continue
             with trio.move_on_after(REFRESH_SECONDS):
                 await self._pool.wait_change()
+
+    async def _try(self, model: str) -> None:
+        """Find out whether a model works again, unless there is a better place meanwhile."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._leave_for_better, model, nursery.cancel_scope)
+            await self._pool.try_model(self._number)
+            nursery.cancel_scope.cancel(reason="the model was tried")
+
+    async def _leave_for_better(self, model: str, trial: trio.CancelScope) -> None:
+        while self.model == model:
+            await self._pool.wait_change()
+        trial.cancel(reason="another model is free")
 
     async def wait_warning(self) -> float:
         """Wait until the end of the turn is near, because others wait; return how many seconds are left."""
@@ -180,13 +202,15 @@ class Ticket:
 class Pool:
     """Shares `backends` out, the preferred one first; `slot_seconds` is a conversation's time while others wait.
 
-    0 is without a limit. What is public here beside `request`, `run` and `statuses` is for tickets.
+    0 is without a limit; `probe` finds out whether a model works again. What is public here beside `request`, `run` and
+    `statuses` is for tickets.
     """
 
-    def __init__(self, backends: Sequence[Backend], *, slot_seconds: float, random: Random) -> None:
+    def __init__(self, backends: Sequence[Backend], *, slot_seconds: float, probe: Probe, random: Random) -> None:
         self._backends = {backend.model.name: backend for backend in backends}
         self._healths = {name: Health(random) for name in self._backends}
         self._rules = Turns(slot_seconds)
+        self._probe = probe
         self._turns: dict[int, Turn] = {}
         """The time of everybody with a place."""
         self._tickets: dict[int, Ticket] = {}
@@ -267,6 +291,20 @@ class Pool:
         """Somebody gives up the second place."""
         self.placement.drop_spare(number)
         self._settle()
+
+    async def try_model(self, number: int) -> None:
+        """Try the model that somebody was given, who may get another one meanwhile, and waits again if it is in vain."""
+        name = self._model(number)
+        self.placement.lose(number)
+        self._settle()
+        result = await self._probe(self._backends[name])
+        if not isinstance(result, PlexbridgeError):
+            self.succeeded(number)
+            return
+        self._leave_alone(name, trouble_of(result) or Trouble.FAILED)
+        self._settle()
+        if self.placement.seats[number].is_lost:
+            self.requeue(number, is_first=True)
 
     def succeeded(self, number: int) -> None:
         """Somebody's model works."""
@@ -359,9 +397,9 @@ class Pool:
 
 
 @asynccontextmanager
-async def open_pool(backends: Sequence[Backend], *, slot_seconds: float) -> AsyncIterator[Pool]:
+async def open_pool(backends: Sequence[Backend], *, slot_seconds: float, probe: Probe) -> AsyncIterator[Pool]:
     """Run a pool of `backends` for the length of the block."""
-    pool = Pool(backends, slot_seconds=slot_seconds, random=Random())
+    pool = Pool(backends, slot_seconds=slot_seconds, probe=probe, random=Random())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pool.run)
         yield pool

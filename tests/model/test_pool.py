@@ -1,7 +1,8 @@
-"""The pool: three rooms and two models, in simulated time; what a room does with its model stands for a conversation."""
+"""The pool: three rooms and two models, in simulated time. Waiting with a model stands for a conversation."""
 
+import itertools
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
 
@@ -23,11 +24,28 @@ from plexbridge.model.conversation import State
 from plexbridge.model.health import Trouble
 from plexbridge.model.pool import SLOW_SECONDS, Pool, Ticket
 from plexbridge.model.request import ModelAddress
+from plexbridge.model.standing import Standing
 from plexbridge.service import Backend
 
 SLOT_SECONDS = 600.0
 FIRST, SECOND, THIRD = 1, 2, 3
 LOST = ModelLost("closed with 1006")
+UNREACHABLE = ModelUnreachable("refused")
+
+
+@dataclass
+class Probes:
+    """How models are tried; they work when `failure` is None."""
+
+    failure: PlexbridgeError | None = None
+    seconds: float = 1.0
+    times_seconds: list[float] = field(default_factory=list)
+
+    async def __call__(self, backend: Backend) -> float | PlexbridgeError:
+        """Take some time."""
+        self.times_seconds.append(trio.current_time())
+        await trio.sleep(self.seconds)
+        return self.failure or self.seconds
 
 
 async def nowhere(address: ModelAddress) -> trio.abc.Stream:
@@ -36,15 +54,11 @@ async def nowhere(address: ModelAddress) -> trio.abc.Stream:
 
 
 @asynccontextmanager
-async def open_two_models(*, slot_seconds: float = 0.0, sessions: int = 1) -> AsyncIterator[Pool]:
+async def open_two_models(*, slot_seconds: float = 0.0, probes: Probes | None = None) -> AsyncIterator[Pool]:
     """Run a pool of the models a and b."""
-    backends = [
-        Backend(
-            ModelConfig(name=name, url=f"ws://{name}/api/chat", sessions=sessions), f"ws://{name}/api/chat", nowhere
-        )
-        for name in "ab"
-    ]
-    pool = Pool(backends, slot_seconds=slot_seconds, random=Random(1))
+    models = [ModelConfig(name=name, url=f"ws://{name}/api/chat") for name in "ab"]
+    backends = [Backend(model, model.url, nowhere) for model in models]
+    pool = Pool(backends, slot_seconds=slot_seconds, probe=probes or Probes(), random=Random(1))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pool.run)
         yield pool
@@ -57,8 +71,6 @@ class Room:
 
     pool: Pool
     number: int
-    is_patient: bool = True
-    """It waits again when its time is up."""
     story: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     ticket: Ticket | None = None
@@ -69,23 +81,21 @@ class Room:
         """Be there until `go`."""
         with self._scope, self.pool.request(self.number, self.number) as self.ticket:
             while True:
-                await self.ticket.wait_turn(lambda standing: self.note(f"{standing.place}."))
-                try:
-                    await self._use(self.ticket)
-                except TurnOver:
-                    self.note("over")
-                    self.ticket.requeue()
+                await self.ticket.wait_turn(self._note_place)
+                await self._use(self.ticket)
+                self.note("over")
+                self.ticket.requeue()
 
     async def _use(self, ticket: Ticket) -> None:
+        """Use the model until the time is up."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._read_warnings, ticket)
-            try:
+            with suppress(TurnOver):
                 async with ticket.use() as backend:
                     self.note(backend.model.name)
                     ticket.listens()
                     await trio.sleep_forever()
-            finally:
-                nursery.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
 
     async def _read_warnings(self, ticket: Ticket) -> None:
         while True:
@@ -93,6 +103,10 @@ class Room:
             self.warnings.append(f"{left_seconds:.0f} at {trio.current_time() - self._began_seconds:.0f}")
             await ticket.wait_pardon()
             self.warnings.append("pardon")
+
+    def _note_place(self, standing: Standing) -> None:
+        if not self.story or not self.story[-1].startswith(f"{standing.place}. "):
+            self.note(f"{standing.place}.")
 
     def go(self) -> None:
         """Leave."""
@@ -177,6 +191,8 @@ async def test_a_conversation_has_no_limit_while_nobody_waits_and_the_whole_warn
 
             assert trio.current_time() - started_seconds == pytest.approx(60)
             assert ticket.model == "a"
+            await trio.sleep(1)
+        await trio.sleep(1)
         assert first.story[:2] == ["a 0", "over 3060"]
         assert second.story == ["b 0"]
         assert second.warnings == ["60 at 3060", "pardon"], "until the third room had gone"
@@ -194,7 +210,7 @@ async def test_who_is_warned_goes_on_when_nobody_waits_any_more(autojump_clock: 
 
 async def test_without_a_limit_nobody_is_ended_or_expected_to_end(autojump_clock: MockClock) -> None:
     async with open_two_models() as pool, open_rooms(pool) as (first, _, third):
-        await trio.sleep(100_000)
+        await trio.sleep(80_000)
 
         assert first.warnings == []
         assert first.story == ["a 0"]
@@ -237,29 +253,61 @@ async def test_a_room_whose_model_dies_while_others_wait_keeps_its_place_and_is_
             at_a.go()
             await trio.sleep(1)
 
-            assert (lost.model, waiting.model) == ("a", "b")
+            assert [lost.model, waiting.model] == ["a", "b"]
 
 
 async def test_a_model_that_returns_is_found_by_who_waits_after_growing_pauses(autojump_clock: MockClock) -> None:
-    async with open_two_models() as pool, open_rooms(pool, 1):
-        attempts: list[float] = []
-        for _ in range(6):
-            began_seconds = trio.current_time()
-            with pool.request(SECOND, SECOND) as ticket:
-                await ticket.wait_turn(lambda standing: None)
-                attempts.append(trio.current_time() - began_seconds)
-                assert ticket.model == "b"
-                assert not await end_use(ticket, ModelUnreachable("refused"), listened=False)
-        assert [0.25 * 2**number <= each <= 0.5 * 2**number for number, each in enumerate(attempts[1:])] == [True] * 5
-        assert attempts[0] == 0
-
+    probes = Probes(UNREACHABLE)
+    async with open_two_models(probes=probes) as pool, open_rooms(pool, 1):
         with pool.request(SECOND, SECOND) as ticket:
-            await ticket.wait_turn(lambda standing: None)
-            ticket.listens()
-        assert [each.trouble for each in pool.statuses()] == [None, None]
+            assert not await end_use(ticket, UNREACHABLE, listened=False)
+            ticket.requeue(is_first=True)
+            async with trio.open_nursery() as nursery:
+                told: list[str] = []
+                nursery.start_soon(ticket.wait_turn, lambda standing: told.append(str(standing)))
+                await trio.sleep(20)
+                assert ticket.standing is not None
+                probes.failure = None
+
+            assert ticket.model == "b"
+            assert told == ["All models are taken. You are 1st in the queue."], "and nothing of the attempts"
+            assert [each.trouble for each in pool.statuses()] == [None, None]
+    pauses = [later - earlier - probes.seconds for earlier, later in itertools.pairwise(probes.times_seconds)]
+    assert [0.5 * 2**number <= each <= 1.0 * 2**number for number, each in enumerate(pauses)] == [True] * len(pauses)
+    assert len(pauses) >= 3
 
 
-async def test_a_model_that_failed_is_not_tried_while_nobody_waits_or_another_is_free(
+async def test_a_trial_that_fails_for_another_reason_is_not_repeated_at_once(autojump_clock: MockClock) -> None:
+    probes = Probes(RequestError("The persona is too long."), seconds=0.0)
+    async with open_two_models(probes=probes) as pool, open_rooms(pool, 1):
+        with pool.request(SECOND, SECOND) as ticket:
+            await end_use(ticket, UNREACHABLE, listened=False)
+            ticket.requeue(is_first=True)
+            with trio.move_on_after(10):
+                await ticket.wait_turn(lambda standing: None)
+
+            assert 3 <= len(probes.times_seconds) <= 5
+            assert [each.trouble for each in pool.statuses()] == [None, Trouble.FAILED]
+
+
+async def test_who_tries_a_model_leaves_it_for_one_that_works(autojump_clock: MockClock) -> None:
+    probes = Probes(UNREACHABLE, seconds=60.0)
+    async with open_two_models(probes=probes) as pool, open_rooms(pool, 1) as (first,):
+        with pool.request(SECOND, SECOND) as ticket:
+            await end_use(ticket, UNREACHABLE, listened=False)
+            ticket.requeue(is_first=True)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ticket.wait_turn, lambda standing: None)
+                await trio.sleep(5)
+                assert len(probes.times_seconds) == 1
+                first.go()
+                await trio.sleep(0.1)
+
+                assert not nursery.child_tasks, "it has its turn"
+            assert ticket.model == "a"
+
+
+async def test_a_model_that_failed_is_tried_only_when_somebody_waits_and_no_other_is_free(
     autojump_clock: MockClock,
 ) -> None:
     async with open_two_models() as pool:
@@ -280,9 +328,7 @@ async def test_where_no_model_works_who_waits_is_told_so(autojump_clock: MockClo
             assert await end_use(ticket, LOST)
             assert not await end_use(ticket, LOST)
             with pool.request(SECOND, SECOND) as waiting:
-                assert (
-                    str(waiting.standing) == "No speech model can be reached at the moment. You are 1st in the queue."
-                )
+                assert str(waiting.standing).startswith("No speech model can be reached at the moment. You are 1st")
                 assert not waiting.may_wait
 
 
@@ -309,7 +355,7 @@ async def observe(ticket: Ticket, seconds: float, state: Callable[[], State]) ->
 async def test_a_model_that_stays_too_slow_is_left_for_another(autojump_clock: MockClock) -> None:
     async with open_two_models() as pool:
         with pool.request(FIRST, FIRST) as ticket:
-            with pytest.raises(ModelSlow):
+            with pytest.raises(ModelSlow):  # noqa: PT012  # it takes its time
                 async with ticket.use():
                     await observe(ticket, SLOW_SECONDS - 1, lambda: State.TOO_SLOW)
                     ticket.observe(State.LIVE)
@@ -376,8 +422,11 @@ async def test_a_second_place_is_to_be_had_while_one_is_free_and_is_kept_instead
 
 async def test_a_second_place_is_left_when_the_time_is_up(autojump_clock: MockClock) -> None:
     async with open_two_models(slot_seconds=SLOT_SECONDS) as pool:
-        with pool.request(FIRST, FIRST) as ticket, pytest.raises(TurnOver):
-            async with ticket.spare() as spare, trio.open_nursery() as nursery:
-                assert spare is not None
-                nursery.start_soon(Room(pool, SECOND).live)
-                await trio.sleep(10_000)
+        with pool.request(FIRST, FIRST) as ticket:
+            with pytest.raises(TurnOver):  # noqa: PT012  # it takes its time
+                async with ticket.spare() as spare:
+                    assert spare is not None
+                    await trio.sleep(SLOT_SECONDS)
+                    with pool.request(SECOND, SECOND):
+                        await trio.sleep(SLOT_SECONDS)
+            assert [each.taken for each in pool.statuses()] == [1, 0]

@@ -22,7 +22,7 @@ from plexbridge.people.discord.attendance import Attendance
 from plexbridge.people.discord.endings import Cause, Ending
 from plexbridge.people.discord.rooms import Rooms
 from plexbridge.people.discord.talk import Talk
-from plexbridge.service import Backend, hold_conversation
+from plexbridge.service import Backend, hold_conversation, probe_model
 from plexbridge.session.ledger import Ledger
 from tests.people.discord.memory_portal import open_memory_portal
 from tests.people.discord.simulation import ADA, CHANNEL, GUILD, FakeDiscord, tone_packets
@@ -94,7 +94,7 @@ async def run_room(
                 )
 
         attendance = Attendance(auto_join=True, guilds=frozenset(), channels=frozenset())
-        pool = Pool([backend], slot_seconds=0, random=Random(1))
+        pool = Pool([backend], slot_seconds=0, probe=partial(probe_model, persona=PersonaConfig()), random=Random(1))
         rooms = Rooms(
             portal,
             discord,

@@ -36,7 +36,7 @@ from plexbridge.people.discord.rooms import Rooms
 from plexbridge.people.discord.spurts import OPUS_SILENCE
 from plexbridge.people.discord.status import Hearing
 from plexbridge.people.discord.talk import Talk, hold_talk
-from plexbridge.service import Backend
+from plexbridge.service import Backend, probe_model
 from plexbridge.session.ledger import Ledger
 from plexbridge.session.outage import BACK_SENTENCE, LIMIT_SECONDS, LOST_SENTENCE
 from tests.people.discord.memory_portal import open_memory_portal
@@ -53,7 +53,7 @@ from tests.people.discord.simulation import (
 from tests.session.simulation import SETTINGS, SimulatedModel
 
 TONE = tone_packets(20)
-PLACE_SECONDS = 30.0
+PLACE_SECONDS = 12.0
 
 
 def model_url(number: int = 1) -> str:
@@ -126,7 +126,8 @@ async def open_world(
             Backend(ModelConfig(name=f"m{number}", url=model_url(number)), model_url(number), each.dial)
             for number, each in enumerate(models, 1)
         ]
-        pool = Pool(backends, slot_seconds=slot_seconds, random=Random(1))
+        probe = partial(probe_model, persona=PersonaConfig())
+        pool = Pool(backends, slot_seconds=slot_seconds, probe=probe, random=Random(1))
         nursery.start_soon(pool.run)
         talks: list[Talk] = []
 

@@ -1,6 +1,7 @@
 """Talks: whose persona it is, even when that can't be found out."""
 
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 import trio
@@ -11,7 +12,7 @@ from plexbridge.errors import StoreError
 from plexbridge.model.pool import Pool
 from plexbridge.people.discord.talk import SETTINGS_SECONDS, UNREADABLE_SENTENCE, Talk, find_persona
 from plexbridge.people.discord.voice import DiscordPeople
-from plexbridge.service import Backend, Progress
+from plexbridge.service import Backend, Progress, probe_model
 from plexbridge.store.settings import PersonSettings
 from tests.people.discord.simulation import ADA, CHANNEL, GUILD, FakeDiscord, FakeVoice
 from tests.people.discord.test_voice import Notebook
@@ -53,7 +54,9 @@ async def found(shelf: Shelf, nursery: trio.Nursery) -> tuple[PersonaConfig, lis
     said: list[str] = []
     with DiscordPeople(FakeVoice(FakeDiscord(nursery), CHANNEL), Notebook()) as people:
         backend = Backend(ModelConfig(url="ws://model/api/chat"), "ws://model/api/chat", SimulatedModel(nursery).dial)
-        with Pool([backend], slot_seconds=0, random=Random(1)).request(CHANNEL, GUILD) as ticket:
+        with Pool(
+            [backend], slot_seconds=0, probe=partial(probe_model, persona=PersonaConfig()), random=Random(1)
+        ).request(CHANNEL, GUILD) as ticket:
             return await find_persona(Talk(people, ADA, said.append, Progress(), ticket), shelf, USUAL), said
 
 
