@@ -293,7 +293,7 @@ class Pool:
         self._settle()
 
     async def try_model(self, number: int) -> None:
-        """Try the model that somebody was given, who may get another one meanwhile, and waits again if it is in vain."""
+        """Try the model that somebody was given; who finds it dead waits again, unless there is another one by then."""
         name = self._model(number)
         self.placement.lose(number)
         self._settle()

@@ -23,7 +23,7 @@ SLOW_SECONDS = 1.0
 PART_SECONDS = 0.1
 """A part of a delay that is less does not explain it."""
 CODE_GROUP_DIGITS = 5
-MODEL_LINES = 5
+MODEL_LINES = 3
 """So many models are named; the rest are counted."""
 
 

@@ -20,8 +20,9 @@ from plexbridge.errors import (
     VoiceRefused,
 )
 from plexbridge.model.conversation import State
-from plexbridge.model.health import ModelStatus
+from plexbridge.model.health import ModelStatus, Trouble
 from plexbridge.model.request import build_request
+from plexbridge.model.standing import Standing
 from plexbridge.people.discord.commands import (
     GLANCE_SECONDS,
     JOIN_SECONDS,
@@ -162,6 +163,9 @@ def make_desk(
 
 
 MOSHI = ModelConfig(dialect="moshi", url="ws://model/api/chat")
+WAITING = replace(ROOM, standing=Standing(1, 60.0), model="", voice=None, model_state=None)
+TAKEN = ModelStatus("big", 1, 1, None, 0.0)
+AWAY = ModelStatus("small", 0, 1, Trouble.UNREACHABLE, 5.0)
 
 
 # Coming and going
@@ -174,6 +178,41 @@ async def test_join_brings_the_bot_to_where_the_person_is_and_everybody_reads_it
 
     assert answer == Answer(f"Joining <#{CHANNEL}>.", is_private=False)
     assert desk.conversations.joins == [(GUILD, CHANNEL, ADA)]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "is_queued"), [((TAKEN,), True), ((TAKEN, AWAY), True), ((TAKEN, replace(TAKEN, slots=2)), False)]
+)
+async def test_join_says_when_all_models_are_taken(statuses: tuple[ModelStatus, ...], is_queued: bool) -> None:
+    desk = make_desk()
+    desk.conversations.statuses = statuses
+
+    answer = await desk.ask(Command.JOIN)
+
+    queued = f"Joining <#{CHANNEL}> when it is your turn: all models are taken."
+    assert answer.text == (queued if is_queued else f"Joining <#{CHANNEL}>.")
+
+
+async def test_leave_gives_up_the_place_in_the_queue() -> None:
+    desk = make_desk(room=WAITING)
+
+    answer = await desk.ask(Command.LEAVE)
+
+    assert answer.text == f"I don't wait for <#{CHANNEL}> any more. With /join you get another place."
+    assert desk.conversations.leaves == [GUILD]
+
+
+async def test_the_status_of_who_waits_shows_the_place() -> None:
+    answer = await make_desk(room=WAITING).ask(Command.STATUS)
+
+    assert "You are 1st in the queue, about a minute." in answer.text
+
+
+async def test_the_status_without_a_conversation_shows_models_that_fail() -> None:
+    desk = make_desk()
+    desk.conversations.statuses = (AWAY,)
+
+    assert "Model small: not used at the moment" in (await desk.ask(Command.STATUS)).text
 
 
 async def test_who_is_in_no_voice_channel_is_told_to_enter_one_first() -> None:
@@ -405,6 +444,19 @@ async def test_reset_in_a_conversation_says_that_it_goes_on_unchanged() -> None:
     await desk.ask(Command.VOICE, "NATM1")
 
     assert (await desk.ask(Command.RESET)).text.endswith(" The present one keeps its voice and persona.")
+
+
+@pytest.mark.parametrize(
+    ("command", "text"), [(Command.VOICE, "NATM1"), (Command.PERSONA, SECRET), (Command.VOICES, "")]
+)
+async def test_that_only_some_models_have_voices_and_personas_is_said(command: Command, text: str) -> None:
+    desk = make_desk(models=[ModelConfig(url="ws://model/api/chat"), MOSHI])
+
+    answer = await desk.ask(command, text)
+
+    assert answer.text.endswith(
+        "Some of the speech models in use have neither a choice of voices nor a persona, so this has no effect on them."
+    )
 
 
 @pytest.mark.parametrize(

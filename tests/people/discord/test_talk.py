@@ -54,9 +54,8 @@ async def found(shelf: Shelf, nursery: trio.Nursery) -> tuple[PersonaConfig, lis
     said: list[str] = []
     with DiscordPeople(FakeVoice(FakeDiscord(nursery), CHANNEL), Notebook()) as people:
         backend = Backend(ModelConfig(url="ws://model/api/chat"), "ws://model/api/chat", SimulatedModel(nursery).dial)
-        with Pool(
-            [backend], slot_seconds=0, probe=partial(probe_model, persona=PersonaConfig()), random=Random(1)
-        ).request(CHANNEL, GUILD) as ticket:
+        pool = Pool([backend], slot_seconds=0, probe=partial(probe_model, persona=USUAL), random=Random(1))
+        with pool.request(CHANNEL, GUILD) as ticket:
             return await find_persona(Talk(people, ADA, said.append, Progress(), ticket), shelf, USUAL), said
 
 
