@@ -170,9 +170,8 @@ def test_each_of_several_models_is_told_with_why_it_is_not_used() -> None:
     lines = describe(replace(STATUS, models=(FREE, TAKEN, wide)), OWN).splitlines()
 
     assert lines[-4:] == ["Model small: free", "Model small: taken", "Model wide: 2 of 3 places taken", OWN]
-    assert describe_models((AWAY,)) == [
-        "Model big: not used at the moment, for 20 seconds at least: it can't be reached"
-    ]
+    (line,) = describe_models((AWAY,))
+    assert line == "Model big: not used at the moment, for 20 seconds at least: it can't be reached"
     assert describe_models((replace(AWAY, pause_seconds=0.3),)) == [
         "Model big: not used at the moment: it can't be reached"
     ]
