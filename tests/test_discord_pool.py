@@ -118,7 +118,7 @@ def test_three_servers_share_two_models_in_turn_and_move_when_one_dies(tmp_path:
         first.process.kill()
         wait_until(lambda: eve.talker.read()[-2:] == [LOST_SENTENCE, BACK_SENTENCE])
         assert eve.talker.says(), "at the other model"
-        assert "Model first: not used at the moment" in eve.status()
+        assert "Model first: out of order" in eve.status()
         assert "Model second: taken" in eve.status()
 
         eve.leave()

@@ -203,8 +203,6 @@ class Room:
                 notice.show(last_words)
                 notice.finish(within_seconds=CALL_SECONDS if last_words is CALLED_SENTENCE else HURRIED_SECONDS)
                 self._notice = None
-        if is_kept:
-            self._waits(False)
         return is_kept
 
     async def _keep_place(self, ticket: Ticket, notice: Notice) -> bool:
@@ -222,6 +220,7 @@ class Room:
                 while not self._talkers():
                     await self._present.wait()
                 is_kept = True
+                self._waits(False)  # from now on, who leaves ends it
             nursery.cancel_scope.cancel(reason="the wait is over")
         return is_kept
 

@@ -110,7 +110,7 @@ def describe(status: RoomStatus, own: str) -> str:
         waited = (
             f"Waiting for {_span(status.seconds)} to come to <#{status.channel_id}>; <@{status.starter_id}> wants it."
         )
-        return "\n".join([waited, str(status.standing), *describe_models(status.models), own])[:MESSAGE_CHARS]
+        return "\n".join([waited, str(status.standing), *describe_models(status.models), own])
     before = [
         f"In <#{status.channel_id}> for {_span(status.seconds)}; <@{status.starter_id}> started it.",
     ]
@@ -119,13 +119,12 @@ def describe(status: RoomStatus, own: str) -> str:
         _describe_encryption(status.encryption),
         _describe_model(status.model, status.model_state, status.voice),
         *([] if status.delay is None else [_describe_delay(status.delay)]),
-        *describe_models(status.models),
-        own,
     ]
-    for shown in range(len(status.people), -1, -1):
-        text = "\n".join([*before, *_describe_people(status.people, shown), *after])
-        if len(text) <= MESSAGE_CHARS:
-            return text
+    for models in (describe_models(status.models), []):
+        for shown in range(len(status.people), -1, -1):
+            text = "\n".join([*before, *_describe_people(status.people, shown), *after, *models, own])
+            if len(text) <= MESSAGE_CHARS:
+                return text
     raise AssertionError("names, states and delays have no unlimited length")
 
 
@@ -148,8 +147,9 @@ def describe_models(models: Sequence[ModelStatus]) -> list[str]:
 
 def _describe_use(model: ModelStatus) -> str:
     if model.trouble is not None:
-        pause = f", for {_span(model.pause_seconds)} at least" if model.pause_seconds >= 1 else ""
-        return f"not used at the moment{pause}: {model.trouble.value}"
+        is_left_alone = model.pause_seconds >= 1 and not model.taken
+        pause = f"; not tried again for {_span(model.pause_seconds)}" if is_left_alone else ""
+        return f"out of order, because {model.trouble.value}{pause}"
     if model.slots == 1:
         return "taken" if model.taken else "free"
     return f"{model.taken} of {model.slots} places taken"

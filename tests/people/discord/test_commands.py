@@ -212,7 +212,7 @@ async def test_the_status_without_a_conversation_shows_models_that_fail() -> Non
     desk = make_desk()
     desk.conversations.statuses = (AWAY,)
 
-    assert "Model small: not used at the moment" in (await desk.ask(Command.STATUS)).text
+    assert "Model small: out of order" in (await desk.ask(Command.STATUS)).text
 
 
 async def test_who_is_in_no_voice_channel_is_told_to_enter_one_first() -> None:

@@ -171,12 +171,20 @@ def test_each_of_several_models_is_told_with_why_it_is_not_used() -> None:
 
     assert lines[-4:] == ["Model small: free", "Model small: taken", "Model wide: 2 of 3 places taken", OWN]
     (line,) = describe_models((AWAY,))
-    assert line == "Model big: not used at the moment, for 20 seconds at least: it can't be reached"
+    assert line == "Model big: out of order, because it can't be reached; not tried again for 20 seconds"
     assert describe_models((replace(AWAY, pause_seconds=0.3),)) == [
-        "Model big: not used at the moment: it can't be reached"
+        "Model big: out of order, because it can't be reached"
     ]
+    assert describe_models((replace(AWAY, taken=1),)) == ["Model big: out of order, because it can't be reached"]
     assert describe_models([FREE] * (MODEL_LINES + 2))[-1] == "and 2 more"
-    assert "Model big: not used" in describe_nothing("big", OWN, (AWAY,))
+    assert "Model big: out of order" in describe_nothing("big", OWN, (AWAY,))
+
+
+def test_models_are_left_out_where_there_is_no_room_for_them() -> None:
+    status = replace(STATUS, models=(AWAY,) * 3)
+    own = "x" * (MESSAGE_CHARS - len(describe(STATUS, "")))
+
+    assert describe(status, own) == describe(STATUS, own)
 
 
 def test_who_waits_for_a_model_reads_the_place_in_the_queue() -> None:
