@@ -330,7 +330,7 @@ class Pool:
         if self._healths[name].trouble is None:
             self._leave_alone(name, Trouble.SLOW)
             self._settle()
-        if self.placement.queue() or not self.placement.has_free(self.working()):
+        if not self.placement.has_free(self.working()):
             return False  # a slow model is better than none
         self.placement.lose(number)
         self._settle()

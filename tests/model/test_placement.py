@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -304,5 +303,4 @@ class Rooms(RuleBasedStateMachine):
             places[seat.guild] += 1
 
 
-Rooms.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestRooms = Rooms.TestCase
