@@ -92,6 +92,8 @@ class Room:
         self._present = trio.Event()
         """Somebody came or went, or was muted."""
         self._ticket: Ticket | None = None
+        self._model: str | None = None
+        """The name of the model that it had at the end."""
         self._notice: Notice | None = None
         self._began_seconds = trio.current_time()
         self._line: Line | None = None
@@ -116,6 +118,7 @@ class Room:
                         try:
                             failure = await self._take_turns(self._ticket)
                         finally:
+                            self._model = self._ticket.model
                             self._ticket = None
                     if failure is not None:
                         self.chat.say(failure.user_message)
@@ -163,7 +166,7 @@ class Room:
                 for user_id in sorted(self._humans)
             ),
             encryption=None if self._line is None else self._line.encryption(),
-            model=(None if self._ticket is None else self._ticket.model) or "",
+            model=(self._model if self._ticket is None else self._ticket.model) or "",
             model_state=progress.state,
             voice=progress.voice,
             delay=None if progress.ledger is None or progress.conversation is None else progress.ledger.delay,
