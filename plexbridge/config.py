@@ -293,6 +293,15 @@ def _has_host(address: str) -> bool:
         return False
 
 
+class QueueConfig(_Table):
+    """How models are shared when there are fewer of them than people want."""
+
+    slot_seconds: float = Field(
+        default=600.0, ge=0, le=86_400, description="a number of seconds from 0 (no limit) to 86400 (one day)"
+    )
+    place_seconds: float = _seconds(60.0)
+
+
 class StoreConfig(_Table):
     """Where it is kept what people have set: a file of SQLite, or a database of a PostgreSQL server."""
 
@@ -327,6 +336,7 @@ class Config(_Table):
     persona: PersonaConfig = PersonaConfig()
     audio: AudioConfig = AudioConfig()
     discord: DiscordConfig = DiscordConfig()
+    queue: QueueConfig = QueueConfig()
     store: StoreConfig = StoreConfig()
     log: LogConfig = LogConfig()
     _path: Path | None = PrivateAttr(default=None)

@@ -106,6 +106,18 @@ class ModelSilent(ModelLost):
     user_message = "The speech model has stopped answering."
 
 
+class ModelSlow(ModelLost):
+    """The model stayed behind for so long that it is left for another one."""
+
+    user_message = "The speech model is too slow."
+
+
+class TurnOver(PlexbridgeError):
+    """The conversation's time is up, because others wait for a model."""
+
+    user_message = "Your time is up, because others are waiting for a speech model."
+
+
 class ModelLimit(LinkError):
     """The conversation reached the model's configured time limit (`limit_seconds`)."""
 

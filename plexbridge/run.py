@@ -1,17 +1,19 @@
 """`plexbridge run`: the service, with every front that the configuration turns on, until it is stopped."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from random import Random
 
 import click
 import trio
 
-from plexbridge.config import Config
+from plexbridge.config import Config, mask_url
 from plexbridge.errors import PlexbridgeError
+from plexbridge.model.pool import Pool, open_pool
 from plexbridge.people.discord.library import check_library
 from plexbridge.people.discord.talk import Talk, find_persona, hold_talk
-from plexbridge.service import Backend, Failures, open_backend, session_settings
+from plexbridge.service import Failures, open_backend, probe_model, session_settings
 
 
 async def run_service(config: Config) -> None:
@@ -21,8 +23,14 @@ async def run_service(config: Config) -> None:
     """
     failures = Failures("the service")
     with failures.collect():
-        async with open_backend(config.model[0]) as backend, _open_discord(config, backend) as description:
-            where = f"plexbridge is ready; model {backend.model.name} at {backend.url}"
+        async with AsyncExitStack() as stack:
+            backends = [await stack.enter_async_context(open_backend(model)) for model in config.model]
+            probe = partial(probe_model, persona=config.persona)
+            opened = open_pool(backends, slot_seconds=config.queue.slot_seconds, probe=probe)
+            pool = await stack.enter_async_context(opened)
+            description = await stack.enter_async_context(_open_discord(config, pool))
+            models = ", ".join(f"model {backend.model.name} at {mask_url(backend.url)}" for backend in backends)
+            where = f"plexbridge is ready; {models}"
             print(where if description is None else f"{where}; {description}", flush=True)
             await trio.sleep_forever()
     failure = failures.principal()
@@ -31,7 +39,7 @@ async def run_service(config: Config) -> None:
 
 
 @asynccontextmanager
-async def _open_discord(config: Config, backend: Backend) -> AsyncIterator[str | None]:
+async def _open_discord(config: Config, pool: Pool) -> AsyncIterator[str | None]:
     if config.discord.token is None:
         click.echo("Discord: off. To turn it on, set PLEXBRIDGE_DISCORD_TOKEN to the token of your bot.", err=True)
         yield None
@@ -46,7 +54,7 @@ async def _open_discord(config: Config, backend: Backend) -> AsyncIterator[str |
         async def converse(talk: Talk) -> PlexbridgeError | None:
             persona = await find_persona(talk, store, config.persona)
             settings = session_settings(config.audio)
-            return await hold_talk(talk, backend, persona=persona, settings=settings, random=Random())
+            return await hold_talk(talk, persona=persona, settings=settings, random=Random())
 
-        async with open_front(config, backend.model, store, converse) as front:
+        async with open_front(config, pool, store, converse) as front:
             yield front.description

@@ -112,6 +112,17 @@ def test_what_discord_can_not_use_is_named(line: str, fault: str) -> None:
     assert found.startswith(fault)
 
 
+def test_a_conversation_has_ten_minutes_while_others_wait_unless_that_is_changed() -> None:
+    assert (Config().queue.slot_seconds, Config().queue.place_seconds) == (600.0, 60.0)
+    queue = load_text("[queue]\nslot_seconds = 0\nplace_seconds = 5.5\n").queue
+    assert (queue.slot_seconds, queue.place_seconds) == (0.0, 5.5)
+    assert load(None, {"PLEXBRIDGE_QUEUE_SLOT_SECONDS": "90"}).queue.slot_seconds == 90
+    assert faults_of("[queue]\nslot_seconds = -1\nplace_seconds = 0\n") == (
+        "queue.slot_seconds: found -1, expected a number of seconds from 0 (no limit) to 86400 (one day)",
+        "queue.place_seconds: found 0, expected a number of seconds above 0, at most 86400 (one day)",
+    )
+
+
 def test_commands_with_a_prefix_are_off_unless_somebody_turns_them_on() -> None:
     assert not Config().discord.prefix_commands
     assert load_text("[discord]\nprefix_commands = true\n").discord.prefix_commands
@@ -417,11 +428,12 @@ def test_a_prompt_that_no_request_can_hold_is_a_fault_and_is_not_shown() -> None
         ('voice = "x"', "voice: found an unknown key, expected keys in sections only; nearest: persona.voice"),
         (
             "[modle]\nurl = 1",
-            "modle: found an unknown section, expected model, persona, audio, discord, store, log; nearest: model",
+            "modle: found an unknown section, expected model, persona, audio, discord, queue, store, log; "
+            "nearest: model",
         ),
         (
             "[[logs]]",
-            "logs: found an unknown section, expected model, persona, audio, discord, store, log; nearest: log",
+            "logs: found an unknown section, expected model, persona, audio, discord, queue, store, log; nearest: log",
         ),
     ],
 )

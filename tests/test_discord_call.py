@@ -28,8 +28,6 @@ from tests.truth import compare, find_lag, read_wav, resampled
 
 pytestmark = pytest.mark.live
 
-BUSY = "The speech model is busy with another call. Please try again later."
-
 
 @pytest.fixture
 def discord_server() -> Iterator[Control]:
@@ -160,7 +158,7 @@ def test_other_bots_and_the_bot_itself_are_no_people(discord_server: Control, br
     assert members(discord_server, channel) == [other]
 
 
-def test_who_comes_second_is_told_that_the_model_is_busy_and_the_first_is_not_disturbed(
+def test_who_enters_another_channel_is_told_where_the_bot_is_and_the_first_is_not_disturbed(
     discord_server: Control, bridge: Bridge
 ) -> None:
     channel, second = discord_server.voice_channel(), discord_server.voice_channel("Second")
@@ -170,7 +168,9 @@ def test_who_comes_second_is_told_that_the_model_is_busy_and_the_first_is_not_di
     enter(discord_server, "Bob", second)
     discord_server.wait("rest", f"POST /channels/{second}/messages", after=after)
 
-    assert [message["content"] for message in discord_server.messages(second)] == [BUSY]
+    assert [message["content"] for message in discord_server.messages(second)] == [
+        f"I am with others in <#{channel}>. You may join us there."
+    ]
     assert discord_server.ready.bot_id in members(discord_server, channel)
     assert discord_server.ready.bot_id not in members(discord_server, second)
 

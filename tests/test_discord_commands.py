@@ -13,6 +13,7 @@ import trio
 
 from plexbridge.config import ModelConfig, PersonaConfig
 from plexbridge.errors import PlexbridgeError
+from plexbridge.model.health import ModelStatus
 from plexbridge.people.discord.asking import Answer, Command, Request
 from plexbridge.people.discord.commands import Commands
 from plexbridge.people.discord.portal import open_portal
@@ -521,10 +522,14 @@ class NoConversations:
         """Return that there is none."""
         return None
 
+    def models(self) -> tuple[ModelStatus, ...]:
+        """Return nothing of the models."""
+        return ()
+
 
 async def test_commands_cross_into_trio_and_settings_stay_in_the_store(own_server: Control, tmp_path: Path) -> None:
     ada, bob = own_server.add_person("Ada"), own_server.add_person("Bob")
-    persona, model = PersonaConfig(), ModelConfig(dialect="loopback")
+    persona, models = PersonaConfig(), [ModelConfig(dialect="loopback")]
 
     def converse(bot: CommandBot) -> list[str]:
         assert bot.is_synced.wait(10)
@@ -538,7 +543,7 @@ async def test_commands_cross_into_trio_and_settings_stay_in_the_store(own_serve
         return answers + [wait_answer(own_server, each)["content"].splitlines()[-1] for each in used]
 
     async with open_store(f"sqlite:///{tmp_path}/store.db") as store, open_portal() as portal:
-        commands = Commands(NoConversations(), store, persona=persona, model=model)
+        commands = Commands(NoConversations(), store, persona=persona, models=models)
 
         async def answering(request: Request) -> Answer:
             return await portal.into_trio(commands.answer, request)

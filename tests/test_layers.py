@@ -41,6 +41,7 @@ LAYERS = (
         """
         audio.pcm audio.opus audio.opus_packet audio.ogg audio.playout audio.jitter audio.mixer audio.speaker
         model.protocol model.conversation model.request model.text model.voices model.answers
+        model.health model.placement model.standing model.turns
         session.ledger session.people session.retry
         people.discord.attendance people.discord.captions people.discord.inbox people.discord.spurts
         people.discord.rtp people.discord.stream people.discord.receiver
@@ -59,13 +60,13 @@ LAYERS = (
         "session.beat session.capture session.encode session.exchange session.link session.playback",
         DISCORD,
     ),
-    layer("assembly", "session.session session.outage model.loopback model.lock service", DISCORD),
+    layer("assembly", "session.session session.outage model.loopback model.lock model.pool service", DISCORD),
     layer(
         "edges",
         """
         people.wav people.discord.portal people.discord.library people.discord.internals
         people.discord.line people.discord.talk people.discord.voice people.discord.chat people.discord.rooms
-        people.discord.bot people.discord.front
+        people.discord.notice people.discord.bot people.discord.front
         people.discord.commands people.discord.slash
         store.faults store.schema store.file store.revision store.database store.settings
         store.migrations.env store.migrations.versions.r0001_person_settings

@@ -20,6 +20,7 @@ from plexbridge.errors import (
     ModelLost,
     ModelRefused,
     ModelSilent,
+    ModelSlow,
     ModelUnreachable,
     PlexbridgeError,
     RemoteProtocolError,
@@ -38,11 +39,17 @@ ANNOUNCED_LOSSES = 3
 
 LOST_SENTENCE = "The connection to the speech model was lost. I am trying to get it back."
 SILENT_SENTENCE = "The speech model has stopped answering. I am trying to reach it again."
+SLOW_SENTENCE = "The speech model is too slow. I am moving to another one."
 UNSTEADY_SENTENCE = "The speech model keeps getting lost. I go on trying, and won't say so every time."
 BACK_SENTENCE = "The speech model is back. It does not remember what was said before."
 
 OUTAGES = (ModelLost, ModelUnreachable, ModelBusy, ModelRefused, RemoteProtocolError)
 """What a server may do that is restarting: it closes, is not there, still holds the lost call, or can't be used yet."""
+
+_LOSSES: tuple[tuple[type[PlexbridgeError], str], ...] = (
+    (ModelSilent, SILENT_SENTENCE),
+    (ModelSlow, SLOW_SENTENCE),
+)
 
 Attempt = Callable[[Callable[[], None]], Awaitable[PlexbridgeError | None]]
 """Holds one conversation until it ends and returns what failed (None: the people have left).
@@ -125,4 +132,4 @@ class _Outages:
             self._say(UNSTEADY_SENTENCE)
             return
         self._is_back_said = False
-        self._say(SILENT_SENTENCE if isinstance(failure, ModelSilent) else LOST_SENTENCE)
+        self._say(next((words for kind, words in _LOSSES if isinstance(failure, kind)), LOST_SENTENCE))

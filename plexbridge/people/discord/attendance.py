@@ -1,4 +1,4 @@
-"""Who is in which voice channel, and what follows: where a conversation starts, where it ends, who is told it is busy.
+"""Who is in which voice channel, and what follows: where a conversation starts, where it ends, who is told where it is.
 
 A pure core. It is shown every change of presence and every end of a conversation, and answers with actions.
 
@@ -7,15 +7,19 @@ A conversation starts where somebody *enters* a channel, unless that is switched
 when the last human has left, and when somebody asks for that (`leave`). Where a moderator moves the bot, it goes on
 with the people there. The bot itself and other bots are no humans, which who takes the presence has to see to.
 
+A conversation may have to wait for a model, with its people in their channel and the bot in none (`waits`). Then it
+does not end when everybody has left: how long its place in the queue is kept is not decided here. Who comes back finds
+it, and so does who enters another channel of the server meanwhile: it moves there.
+
 In a server the bot can be in one channel at a time, and it is not taken away from those it talks with: who enters
-another channel is told that it is busy, and so is everybody for whom the model has no session left. An entry while a
-conversation is about to end, as when somebody changes channels, waits for its end instead.
+another channel is told where it is. An entry while a conversation is about to end, as when somebody changes channels,
+waits for its end instead.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from plexbridge.errors import ModelBusy, RequestError
+from plexbridge.errors import RequestError
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class Hear:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """The conversation in this server goes on in another channel, to which the bot was moved."""
+    """The conversation in this server goes on in another channel: the bot was moved, or its people have gone there."""
 
     guild_id: int
     channel_id: int
@@ -64,9 +68,10 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """Tell the people in this channel that they can't be served now."""
+    """Tell the people in this channel that the bot is in another one."""
 
     channel_id: int
+    bot_channel_id: int
 
 
 Action = Start | Stop | Hear | Move | Busy
@@ -77,21 +82,21 @@ class _Conversation:
     channel_id: int
     humans: frozenset[int]
     is_ending: bool = False
+    is_waiting: bool = False
 
 
 class Attendance:
-    """Empty `guilds` and `channels` allow all; at most `sessions` conversations run at the same time."""
+    """Empty `guilds` and `channels` allow all."""
 
-    def __init__(self, *, auto_join: bool, guilds: frozenset[int], channels: frozenset[int], sessions: int) -> None:
+    def __init__(self, *, auto_join: bool, guilds: frozenset[int], channels: frozenset[int]) -> None:
         self._auto_join = auto_join
         self._guilds = guilds
         self._channels = channels
-        self._sessions = sessions
         self._present: Mapping[int, Presence] = {}
         self._places: Mapping[int, int] = {}
         """Where the bot is, or was last: between two voice connections it is nowhere, and may be moved meanwhile."""
         self._conversations: dict[int, _Conversation] = {}
-        self._waiting: dict[int, tuple[int, int]] = {}
+        self._entered: dict[int, tuple[int, int]] = {}
         """The channel that somebody entered while a conversation was ending, and who did, by server."""
 
     def changed(self, present: Mapping[int, Presence], places: Mapping[int, int]) -> list[Action]:
@@ -107,7 +112,7 @@ class Attendance:
             # The bot's place lags behind a join, so only what is seen to change from here to there is a move.
             is_moved = place != places_before.get(guild_id) == conversation.channel_id
             if is_moved and place is not None and not conversation.is_ending:
-                conversation = _Conversation(place, conversation.humans)
+                conversation = replace(conversation, channel_id=place)
                 actions.append(Move(guild_id, place))
             actions += self._attend(guild_id, conversation)
         for channel_id, presence in present.items():
@@ -127,52 +132,54 @@ class Attendance:
         if user_id not in self._humans(channel_id):
             raise RequestError("Enter a voice channel first, and then ask me to join.")
         conversation = self._conversations.get(guild_id)
-        if conversation is not None and not conversation.is_ending:
+        is_free = (
+            conversation is None or conversation.is_ending or (conversation.is_waiting and not conversation.humans)
+        )
+        if conversation is not None and not is_free:
             if conversation.channel_id == channel_id:
                 raise RequestError(f"I am in <#{channel_id}> already, or on my way there: just talk.")
             raise RequestError(f"I am talking with others in <#{conversation.channel_id}>. You may join us there.")
-        actions = self._enter(guild_id, channel_id, user_id)
-        if any(isinstance(action, Busy) for action in actions):
-            raise RequestError(ModelBusy.user_message)
-        return actions
+        return self._enter(guild_id, channel_id, user_id)
 
     def leave(self, guild_id: int) -> list[Action]:
         """Somebody wants the conversation in this server to end; return what to do."""
         conversation = self._conversations.get(guild_id)
         if conversation is None or conversation.is_ending:
             return []
-        self._conversations[guild_id] = _Conversation(conversation.channel_id, conversation.humans, is_ending=True)
+        self._conversations[guild_id] = replace(conversation, is_ending=True)
         return [Stop(guild_id)]
+
+    def waits(self, guild_id: int, *, is_waiting: bool) -> None:
+        """The conversation in this server waits for a model, or does so no longer."""
+        self._conversations[guild_id] = replace(self._conversations[guild_id], is_waiting=is_waiting)
 
     def ended(self, guild_id: int) -> list[Action]:
         """The conversation in this server has ended; return what to do."""
         del self._conversations[guild_id]
-        waiting, self._waiting = self._waiting, {}
-        actions: list[Action] = []
-        for waiting_guild_id, (channel_id, user_id) in waiting.items():
-            if self._humans(channel_id):
-                actions += self._enter(waiting_guild_id, channel_id, user_id)
-        return actions
+        channel_id, user_id = self._entered.pop(guild_id, (0, 0))
+        return self._enter(guild_id, channel_id, user_id) if self._humans(channel_id) else []
 
     def _attend(self, guild_id: int, conversation: _Conversation) -> list[Action]:
         humans = self._humans(conversation.channel_id)
         if conversation.is_ending or humans == conversation.humans:
             self._conversations[guild_id] = conversation
             return []
-        self._conversations[guild_id] = _Conversation(conversation.channel_id, humans, is_ending=not humans)
-        return [Hear(guild_id, humans) if humans else Stop(guild_id)]
+        is_ending = not humans and not conversation.is_waiting
+        self._conversations[guild_id] = replace(conversation, humans=humans, is_ending=is_ending)
+        return [Stop(guild_id) if is_ending else Hear(guild_id, humans)]
 
     def _enter(self, guild_id: int, channel_id: int, user_id: int) -> list[Action]:
         conversation = self._conversations.get(guild_id)
-        if conversation is not None and not conversation.is_ending:
-            return [] if conversation.channel_id == channel_id else [Busy(channel_id)]
-        staying = sum(not each.is_ending for each in self._conversations.values())
-        if staying + len(self._waiting.keys() - {guild_id}) >= self._sessions:
-            return [Busy(channel_id)]
-        if conversation is not None or len(self._conversations) >= self._sessions:
-            self._waiting[guild_id] = (channel_id, user_id)
-            return []
         humans = self._humans(channel_id)
+        if conversation is not None and conversation.is_ending:
+            self._entered[guild_id] = (channel_id, user_id)
+            return []
+        if conversation is not None and conversation.is_waiting and not conversation.humans:
+            self._conversations[guild_id] = replace(conversation, channel_id=channel_id, humans=humans)
+            return [Move(guild_id, channel_id), Hear(guild_id, humans)]
+        if conversation is not None:
+            is_there = conversation.channel_id == channel_id
+            return [] if is_there else [Busy(channel_id, conversation.channel_id)]
         self._conversations[guild_id] = _Conversation(channel_id, humans)
         return [Start(guild_id, channel_id, humans, user_id)]
 

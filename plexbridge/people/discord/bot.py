@@ -179,6 +179,12 @@ class Bot(discord.Client):
             message = await self.get_partial_messageable(channel_id).send(text)
         return message.id
 
+    async def call(self, channel_id: int, text: str, user_id: int) -> None:
+        """Send a message of which one person, who is mentioned in it, is notified; raises DiscordError."""
+        called = discord.AllowedMentions(everyone=False, roles=False, users=[discord.Object(user_id)])
+        with _translated():
+            await self.get_partial_messageable(channel_id).send(text, allowed_mentions=called)
+
     async def edit(self, channel_id: int, message_id: int, text: str) -> None:
         """Replace a message's text; raises DiscordError."""
         with _translated():

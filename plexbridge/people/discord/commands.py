@@ -7,7 +7,7 @@ logged nor repeated.
 """
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -16,6 +16,7 @@ import trio
 from plexbridge import logs
 from plexbridge.config import TYPICAL_URL, ModelConfig, PersonaConfig
 from plexbridge.errors import PlexbridgeError, RequestError
+from plexbridge.model.health import ModelStatus
 from plexbridge.model.request import build_request, clean_prompt
 from plexbridge.model.voices import MAX_NAME_CHARS, VOICE_GROUPS, VOICES, check_voice
 from plexbridge.people.discord.asking import Answer, Command, Request, person_id
@@ -47,6 +48,9 @@ _LONGEST_VOICE = "v" * (MAX_NAME_CHARS - 3) + ".pt"
 """A persona that is accepted fits into the request beside any voice."""
 _UNREADABLE = "Your own settings can't be read at the moment."
 _IGNORED = "The speech model in use has neither a choice of voices nor a persona, so this has no effect on it."
+_SOMETIMES_IGNORED = (
+    "Some of the speech models in use have neither a choice of voices nor a persona, so this has no effect on them."
+)
 
 
 class Conversations(Protocol):
@@ -60,6 +64,9 @@ class Conversations(Protocol):
 
     def status(self, guild_id: int) -> RoomStatus | None:
         """Return how the conversation in this server fares; None when there is none."""
+
+    def models(self) -> tuple[ModelStatus, ...]:
+        """Return how each model stands."""
 
 
 class Wishes(Protocol):
@@ -91,15 +98,15 @@ class Settings(Protocol):
 
 
 class Commands:
-    """Answers commands; `persona` and `model` are the ones of people who have chosen nothing."""
+    """Answers commands; `persona` is the one of people who have chosen nothing, `models` are all that there are."""
 
     def __init__(
-        self, conversations: Conversations, settings: Settings, *, persona: PersonaConfig, model: ModelConfig
+        self, conversations: Conversations, settings: Settings, *, persona: PersonaConfig, models: Sequence[ModelConfig]
     ) -> None:
         self._conversations = conversations
         self._settings = settings
         self._persona = persona
-        self._model = model
+        self._models = models
 
     async def answer(self, request: Request) -> Answer:
         """Do what is asked for and return what to say; raises nothing but cancellation."""
@@ -138,7 +145,10 @@ class Commands:
         if patience.cancelled_caught:
             logger.warning("joining channel %s took more than %s s", request.voice_channel_id, JOIN_SECONDS)
             return _private(f"Joining <#{request.voice_channel_id}> took too long. Please try again.")
-        return Answer(f"Joining <#{request.voice_channel_id}>.", is_private=False)
+        models = self._conversations.models()
+        is_queued = models and all(model.trouble or model.taken >= model.slots for model in models)
+        when = " when it is your turn: all models are taken" if is_queued else ""
+        return Answer(f"Joining <#{request.voice_channel_id}>{when}.", is_private=False)
 
     def _leave(self, request: Request) -> Answer:
         status = self._conversations.status(request.guild_id)
@@ -150,13 +160,17 @@ class Commands:
                 f"Only people in {channel}, and moderators who may move members, can send me away from there."
             )
         self._conversations.leave(request.guild_id)
+        if status.standing is not None:
+            return Answer(f"I don't wait for {channel} any more. With /join you get another place.", is_private=False)
         return Answer(f"Leaving {channel}. With /join I come again.", is_private=False)
 
     async def _describe(self, request: Request) -> Answer:
         wishes = await self._glance(request)
         status = self._conversations.status(request.guild_id)
         own = self._describe_own(wishes)
-        return _private(describe_nothing(self._model.name, own) if status is None else describe(status, own))
+        if status is None:
+            return _private(describe_nothing(self._models[0].name, own, self._conversations.models()))
+        return _private(describe(status, own))
 
     async def _set_voice(self, request: Request) -> Answer:
         if not request.text:
@@ -199,9 +213,9 @@ class Commands:
 
     def _check_persona(self, prompt: str) -> None:
         """Raise RequestError for a persona that the model can't be sent."""
-        is_remote = self._model.dialect == "personaplex"
-        url = self._model.url if is_remote else TYPICAL_URL
-        build_request(dialect="personaplex", url=url, voice=_LONGEST_VOICE, prompt=prompt)
+        urls = [model.url for model in self._models if model.dialect == "personaplex"]
+        for url in urls or [TYPICAL_URL]:
+            build_request(dialect="personaplex", url=url, voice=_LONGEST_VOICE, prompt=prompt)
 
     async def _reset(self, request: Request) -> Answer:
         async with _bounded():
@@ -219,7 +233,10 @@ class Commands:
         return _private(" ".join([sentence, *kept, *self._remarks()]))
 
     def _remarks(self) -> list[str]:
-        return [_IGNORED] if self._model.dialect == "moshi" else []
+        are_moshi = [model.dialect == "moshi" for model in self._models]
+        if all(are_moshi):
+            return [_IGNORED]
+        return [_SOMETIMES_IGNORED] if any(are_moshi) else []
 
     def _describe_own(self, wishes: Wishes | None) -> str:
         if wishes is None:

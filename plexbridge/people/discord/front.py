@@ -12,8 +12,9 @@ from functools import partial
 import trio
 
 from plexbridge import logs
-from plexbridge.config import Config, DiscordConfig, ModelConfig
+from plexbridge.config import Config, DiscordConfig
 from plexbridge.errors import ConfigError, DiscordLost
+from plexbridge.model.pool import Pool
 from plexbridge.people.discord.asking import Answer, Request
 from plexbridge.people.discord.attendance import Attendance
 from plexbridge.people.discord.bot import Bot, close_bot, make_bot
@@ -39,10 +40,8 @@ class Front:
 
 
 @asynccontextmanager
-async def open_front(
-    config: Config, model: ModelConfig, settings: Settings, converse: Converse
-) -> AsyncIterator[Front]:
-    """Serve voice channels for the length of the block; at most `model.sessions` conversations at the same time.
+async def open_front(config: Config, pool: Pool, settings: Settings, converse: Converse) -> AsyncIterator[Front]:
+    """Serve voice channels for the length of the block, as many at the same time as `pool` has places.
 
     `settings` keeps what people set. Raises ConfigError without a token, LibraryUnfit, DiscordError; in exception
     groups, once the thread runs.
@@ -56,19 +55,19 @@ async def open_front(
         auto_join=discord.auto_join,
         guilds=frozenset(discord.guilds),
         channels=frozenset(discord.channels),
-        sessions=model.sessions,
     )
     async with open_portal() as portal, _log_in(portal, discord, token) as bot:
         rooms = Rooms(
             portal,
             bot,
             attendance,
+            pool,
             converse,
             text_channel=discord.text_channel,
-            model=model.name,
+            place_seconds=config.queue.place_seconds,
             clock=trio_clock(),
         )
-        commands = Commands(rooms, settings, persona=config.persona, model=model)
+        commands = Commands(rooms, settings, persona=config.persona, models=config.model)
 
         async def answer(request: Request) -> Answer:
             return await portal.into_trio(commands.answer, request)

@@ -1,6 +1,7 @@
 """All conversations on Discord: they start, end and are looked up here, each in its own task with all that it owns.
 
-Joining the voice channel, the conversation, and leaving again stand in one cancel scope; when everybody has left, or
+A room waits for a model before it joins the voice channel, and again when its time is up. Waiting, joining the voice
+channel, the conversation, and leaving again stand in one cancel scope; when everybody has left, or
 plexbridge stops, it is cancelled, at whatever point it is. What goes wrong in one conversation ends that one. Beside
 the conversation run the line's supervisor, and the watch over whether people are heard.
 """
@@ -8,17 +9,23 @@ the conversation run the line's supervisor, and the watch over whether people ar
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import trio
 
 from plexbridge import logs
-from plexbridge.errors import ModelBusy, PlexbridgeError
+from plexbridge.errors import PlexbridgeError, RequestError, TurnOver
+from plexbridge.model.health import ModelStatus, trouble_of
+from plexbridge.model.pool import Pool, Ticket
+from plexbridge.model.standing import Standing, about
 from plexbridge.people.discord.attendance import Action, Attendance, Busy, Hear, Move, Presence, Start, Stop
-from plexbridge.people.discord.chat import HURRIED_SECONDS, PATIENT_SECONDS, Chat, Pen
+from plexbridge.people.discord.chat import HURRIED_SECONDS, PATIENT_SECONDS, Chat
 from plexbridge.people.discord.deafness import Cause, Deafness, Rebuild, describe, sentence
 from plexbridge.people.discord.line import Joining, Line, open_line
 from plexbridge.people.discord.muteness import MUTE_SENTENCE, Muteness
+from plexbridge.people.discord.notice import Caller, Notice
 from plexbridge.people.discord.portal import Portal
 from plexbridge.people.discord.status import PersonStatus, RoomStatus, hearing
 from plexbridge.people.discord.talk import Talk
@@ -28,10 +35,17 @@ from plexbridge.service import Failures, Progress
 logger = logging.getLogger(__name__)
 
 OBSERVE_SECONDS = 0.5
-"""How often it is looked at whether people are heard."""
+"""How often it is looked at whether people are heard, and whether the model keeps up."""
+CALL_SECONDS = 2.0
+"""For writing that it is somebody's turn, before the bot joins."""
+
+LEFT_SENTENCE = "You have left the queue."
+CALLED_SENTENCE = "Your turn has come."
+FORGONE_SENTENCE = "Nobody was here to talk, so your place in the queue is gone. With /join you get another."
+PARDON_SENTENCE = "You may go on: nobody is waiting any more."
 
 
-class Discord(Pen, Joining, Protocol):
+class Discord(Caller, Joining, Protocol):
     """The bot as rooms see it: `bot.Bot`. Its coroutine functions are for Discord's loop."""
 
     def present(self) -> Mapping[int, Presence]:
@@ -51,16 +65,36 @@ Converse = Callable[[Talk], Awaitable[PlexbridgeError | None]]
 """Holds a talk until it ends, and returns what failed: `talk.hold_talk`, with the settings of who started it."""
 
 
-class Room:
-    """One conversation in one voice channel."""
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all rooms share."""
 
-    def __init__(self, start: Start, chat: Chat, model: str, clock: Callable[[], float]) -> None:
+    portal: Portal
+    discord: Discord
+    pool: Pool
+    converse: Converse
+    text_channel: int | None
+    place_seconds: float
+    clock: Callable[[], float]
+
+
+class Room:
+    """One conversation in one voice channel; `waits` is told whether it waits for a model."""
+
+    def __init__(self, start: Start, around: Surroundings, waits: Callable[[bool], None]) -> None:
         self.channel_id = start.channel_id
-        self.chat = chat
+        self.chat = Chat(around.portal, around.discord, around.text_channel or start.channel_id)
+        self._guild_id = start.guild_id
         self._starter_id = start.starter_id
         self._humans = start.humans
-        self._model = model
-        self._clock = clock
+        self._around = around
+        self._waits = waits
+        self._present = trio.Event()
+        """Somebody came or went, or was muted."""
+        self._ticket: Ticket | None = None
+        self._model: str | None = None
+        """The name of the model that it had at the end."""
+        self._notice: Notice | None = None
         self._began_seconds = trio.current_time()
         self._line: Line | None = None
         self._people: DiscordPeople | None = None
@@ -69,13 +103,23 @@ class Room:
         self._muteness = Muteness()
         self._scope = trio.CancelScope()
 
-    async def hold(self, portal: Portal, discord: Discord, converse: Converse) -> None:
-        """Join, converse, leave; failures are told in the chat, and nothing is raised."""
+    @property
+    def standing(self) -> Standing | None:
+        """The place in the queue; None when it does not wait for a model."""
+        return None if self._ticket is None else self._ticket.standing
+
+    async def hold(self) -> None:
+        """Wait for a model, join, converse, leave; failures are told in the chat, and nothing is raised."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.chat.run)
             try:
                 with self._scope:
-                    failure = await self._converse(portal, discord, converse)
+                    with self._around.pool.request(self.channel_id, self._guild_id) as self._ticket:
+                        try:
+                            failure = await self._take_turns(self._ticket)
+                        finally:
+                            self._model = self._ticket.model
+                            self._ticket = None
                     if failure is not None:
                         self.chat.say(failure.user_message)
                     self.chat.finish(within_seconds=PATIENT_SECONDS)
@@ -89,11 +133,20 @@ class Room:
         if self._people is not None:
             self._people.set_heard(humans)
 
+    def look(self) -> None:
+        """Have a look at who is there, and who is muted."""
+        self._present.set()
+        self._present = trio.Event()
+
     def move(self, channel_id: int) -> None:
-        """The bot was moved to another channel."""
+        """The bot was moved to another channel, or those who wait have gone there."""
         self.channel_id = channel_id
         if self._line is not None:
             self._line.channel_id = channel_id
+        if self._around.text_channel is None:
+            self.chat.move(channel_id)
+            if self._notice is not None:
+                self._notice.move(channel_id)
 
     def end(self) -> None:
         """End the conversation, whatever it is doing."""
@@ -113,34 +166,123 @@ class Room:
                 for user_id in sorted(self._humans)
             ),
             encryption=None if self._line is None else self._line.encryption(),
-            model=self._model,
+            model=(self._model if self._ticket is None else self._ticket.model) or "",
             model_state=progress.state,
             voice=progress.voice,
             delay=None if progress.ledger is None or progress.conversation is None else progress.ledger.delay,
             is_deaf=is_deaf,
+            standing=self.standing,
+            models=self._around.pool.statuses(),
         )
 
-    async def _converse(self, portal: Portal, discord: Discord, converse: Converse) -> PlexbridgeError | None:
+    async def _take_turns(self, ticket: Ticket) -> PlexbridgeError | None:
+        """Wait and converse, over and over where the time is limited; return what failed."""
+        while await self._wait_turn(ticket):
+            failure = await self._converse(ticket)
+            if isinstance(failure, TurnOver):
+                self.chat.say(failure.user_message)
+                ticket.requeue()
+            elif trouble_of(failure) is not None and ticket.may_wait:
+                ticket.requeue(is_first=True)  # other models work, and are taken
+            else:
+                return failure
+        self.chat.say(FORGONE_SENTENCE)
+        return None
+
+    async def _wait_turn(self, ticket: Ticket) -> bool:
+        """Wait for a place at a model, without being in the channel; return whether somebody is there to use it."""
+        if ticket.standing is None:
+            return True
+        self._waits(True)
+        channel_id = self._around.text_channel or self.channel_id
+        self._notice = notice = Notice(self._around.portal, self._around.discord, channel_id)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(notice.run)
+            last_words = LEFT_SENTENCE
+            try:
+                is_kept = await self._keep_place(ticket, notice)
+                last_words = CALLED_SENTENCE if ticket.standing is None else LEFT_SENTENCE
+            finally:
+                notice.show(last_words)
+                notice.finish(within_seconds=CALL_SECONDS if last_words is CALLED_SENTENCE else HURRIED_SECONDS)
+                self._notice = None
+        return is_kept
+
+    async def _keep_place(self, ticket: Ticket, notice: Notice) -> bool:
+        """Wait until it is the room's turn, and somebody is there to talk; return False when nobody is for too long."""
+        is_kept = False
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._mind_absence, nursery.cancel_scope)
+            await ticket.wait_turn(lambda standing: notice.show(str(standing)))
+            called_id = self._starter_id if self._starter_id in self._humans else min(self._humans, default=None)
+            sentence = f"<@{called_id or self._starter_id}> It is your turn: a speech model is free."
+            if not self._talkers():
+                sentence += f" I keep the place for {about(self._around.place_seconds)}."
+            notice.call(sentence, called_id or self._starter_id)
+            with trio.move_on_after(self._around.place_seconds):
+                while not self._talkers():
+                    await self._present.wait()
+                is_kept = True
+                self._waits(False)  # from now on, who leaves ends it
+            nursery.cancel_scope.cancel(reason="the wait is over")
+        return is_kept
+
+    async def _mind_absence(self, wait: trio.CancelScope) -> None:
+        """End the wait when nobody has been in the channel for too long."""
+        while True:
+            while self._humans:
+                await self._present.wait()
+            with trio.move_on_after(self._around.place_seconds):
+                while not self._humans:
+                    await self._present.wait()
+            if not self._humans:
+                wait.cancel(reason="nobody is there any more")
+                return
+
+    def _talkers(self) -> frozenset[int]:
+        """Return who is there and can be heard."""
+        presence = self._around.discord.present().get(self.channel_id)
+        return self._humans if presence is None else self._humans - presence.muted
+
+    async def _converse(self, ticket: Ticket) -> PlexbridgeError | None:
+        around = self._around
         failures = Failures()
         with failures.collect():
-            async with open_line(portal, discord, self.channel_id, clock=self._clock) as line:
+            async with open_line(around.portal, around.discord, self.channel_id, clock=around.clock) as line:
                 with DiscordPeople(line, self.chat) as people:
                     people.set_heard(self._humans)
                     self._line, self._people = line, people
                     try:
-                        return await self._talk(converse, line, people)
+                        return await self._talk(ticket, line, people)
                     finally:
                         self._line = self._people = None
                         logger.info("channel %s: %s", self.channel_id, people.summary())
         return failures.principal()
 
-    async def _talk(self, converse: Converse, line: Line, people: DiscordPeople) -> PlexbridgeError | None:
+    async def _talk(self, ticket: Ticket, line: Line, people: DiscordPeople) -> PlexbridgeError | None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(line.keep, self.chat.say)
             nursery.start_soon(self._watch_hearing, line, people)
-            failure = await converse(Talk(people, self._starter_id, self.chat.say, self._progress))
+            nursery.start_soon(self._watch_model, ticket)
+            nursery.start_soon(self._announce_end, ticket)
+            talk = Talk(people, self._starter_id, self.chat.say, self._progress, ticket)
+            failure = await self._around.converse(talk)
             nursery.cancel_scope.cancel(reason="the conversation has ended")
         return failure
+
+    async def _watch_model(self, ticket: Ticket) -> None:
+        """Have the pool know whether the model keeps up."""
+        while True:
+            await trio.sleep(OBSERVE_SECONDS)
+            ticket.observe(self._progress.state)
+
+    async def _announce_end(self, ticket: Ticket) -> None:
+        """Tell people that their time is nearly up, and when it no longer is."""
+        while True:
+            left_seconds = await ticket.wait_warning()
+            self.chat.say(f"Others are waiting for a speech model: your time is up in {about(left_seconds)}.")
+            await ticket.wait_pardon()
+            self.chat.say(PARDON_SENTENCE)
 
     async def _watch_hearing(self, line: Line, people: DiscordPeople) -> None:
         """Notice that people are not heard, or the bot can't be; tell them, and set up anew what may be the reason."""
@@ -168,7 +310,8 @@ class Room:
 class Rooms:
     """Starts and ends conversations as people come, go and ask; implements `commands.Conversations`.
 
-    `text_channel` is where words go, if not to each channel; `model` is the model's name, for people.
+    `text_channel` is where words go, if not to each channel; `place_seconds` is how long a place in the queue is kept
+    when nobody is there to talk.
     """
 
     def __init__(
@@ -176,19 +319,19 @@ class Rooms:
         portal: Portal,
         discord: Discord,
         attendance: Attendance,
+        pool: Pool,
         converse: Converse,
         *,
         text_channel: int | None,
-        model: str,
+        place_seconds: float,
         clock: Callable[[], float],
     ) -> None:
         self._portal = portal
         self._discord = discord
         self._attendance = attendance
-        self._converse = converse
+        self._pool = pool
         self._text_channel = text_channel
-        self._model = model
-        self._clock = clock
+        self._around = Surroundings(portal, discord, pool, converse, text_channel, place_seconds, clock)
         self._changed = trio.Event()
         self._due: list[Action] = []
         """What commands have brought about; few, as each server has one conversation."""
@@ -207,6 +350,9 @@ class Rooms:
         """Start a conversation; raises RequestError or DiscordError, with the reason, when there can be none."""
         await self._portal.into_discord(self._discord.check_voice, channel_id)
         await self._portal.into_discord(self._discord.check_text, self._text_channel or channel_id)
+        room = self._rooms.get(guild_id)
+        if room is not None and room.channel_id == channel_id and room.standing is not None:
+            raise RequestError(f"I come to <#{channel_id}> when it is your turn. {room.standing}")
         self._due += self._attendance.join(guild_id, channel_id, user_id)
         self._changed.set()
 
@@ -228,6 +374,10 @@ class Rooms:
         presence = self._discord.present().get(room.channel_id)
         return room.status(frozenset() if presence is None else presence.muted)
 
+    def models(self) -> tuple[ModelStatus, ...]:
+        """Return how each model stands."""
+        return self._pool.statuses()
+
     async def run(self) -> None:
         """Serve until cancelled; then all conversations end."""
         async with trio.open_nursery() as nursery:
@@ -235,14 +385,15 @@ class Rooms:
                 due, self._due = self._due, []
                 self._act(due, nursery)
                 self._act(self._attendance.changed(self._discord.present(), self._discord.places()), nursery)
+                for room in self._rooms.values():
+                    room.look()
                 await self._changed.wait()
                 self._changed = trio.Event()
 
     def _act(self, actions: list[Action], nursery: trio.Nursery) -> None:
         for action in actions:
             if isinstance(action, Start):
-                chat = self._chat(action.channel_id)
-                self._rooms[action.guild_id] = Room(action, chat, self._model, self._clock)
+                self._rooms[action.guild_id] = Room(action, self._around, partial(self._wait, action.guild_id))
                 nursery.start_soon(self._hold, action.guild_id, nursery)
             elif isinstance(action, Stop):
                 self._rooms[action.guild_id].end()
@@ -251,14 +402,14 @@ class Rooms:
             elif isinstance(action, Move):
                 self._move(action.guild_id, action.channel_id)
             elif isinstance(action, Busy):
-                nursery.start_soon(self._tell_busy, action.channel_id)
+                nursery.start_soon(self._tell_busy, action)
 
     def _move(self, guild_id: int, channel_id: int) -> None:
         logger.info("moved to channel %s of server %s", channel_id, guild_id)
-        room = self._rooms[guild_id]
-        room.move(channel_id)
-        if self._text_channel is None:
-            room.chat.move(channel_id)
+        self._rooms[guild_id].move(channel_id)
+
+    def _wait(self, guild_id: int, is_waiting: bool) -> None:
+        self._attendance.waits(guild_id, is_waiting=is_waiting)
 
     async def _hold(self, guild_id: int, nursery: trio.Nursery) -> None:
         room = self._rooms[guild_id]
@@ -266,17 +417,14 @@ class Rooms:
         logs.session_id.set(secrets.token_hex(3))
         logger.info("joining channel %s of server %s", room.channel_id, guild_id)
         try:
-            await room.hold(self._portal, self._discord, self._converse)
+            await room.hold()
         finally:
             logger.info("left channel %s of server %s", room.channel_id, guild_id)
             del self._rooms[guild_id]
             self._act(self._attendance.ended(guild_id), nursery)
 
-    async def _tell_busy(self, channel_id: int) -> None:
-        chat = self._chat(channel_id)
-        chat.say(ModelBusy.user_message)
+    async def _tell_busy(self, busy: Busy) -> None:
+        chat = Chat(self._portal, self._discord, self._text_channel or busy.channel_id)
+        chat.say(f"I am with others in <#{busy.bot_channel_id}>. You may join us there.")
         chat.finish(within_seconds=PATIENT_SECONDS)
         await chat.run()
-
-    def _chat(self, channel_id: int) -> Chat:
-        return Chat(self._portal, self._discord, self._text_channel or channel_id)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from plexbridge.model.conversation import State
+from plexbridge.model.health import ModelStatus
+from plexbridge.model.standing import Standing
 from plexbridge.people.discord.captions import plain
 from plexbridge.people.discord.stream import SpeakerStatistics
 from plexbridge.session.ledger import Delay
@@ -21,6 +23,8 @@ SLOW_SECONDS = 1.0
 PART_SECONDS = 0.1
 """A part of a delay that is less does not explain it."""
 CODE_GROUP_DIGITS = 5
+MODEL_LINES = 3
+"""So many models are named; the rest are counted."""
 
 
 class Hearing(Enum):
@@ -73,6 +77,9 @@ class RoomStatus:
     delay: Delay | None
     is_deaf: bool
     """People speak and are not heard, or some of them."""
+    standing: Standing | None = None
+    """The place in the queue of those who wait for a model."""
+    models: tuple[ModelStatus, ...] = ()
 
 
 def hearing(statistics: SpeakerStatistics | None, *, is_muted: bool, is_deaf: bool) -> Hearing:
@@ -99,6 +106,11 @@ def hearing(statistics: SpeakerStatistics | None, *, is_muted: bool, is_deaf: bo
 
 def describe(status: RoomStatus, own: str) -> str:
     """Return the status as one message; `own` is a line about the person who asks."""
+    if status.standing is not None:
+        waited = (
+            f"Waiting for {_span(status.seconds)} to come to <#{status.channel_id}>; <@{status.starter_id}> wants it."
+        )
+        return "\n".join([waited, str(status.standing), *describe_models(status.models), own])
     before = [
         f"In <#{status.channel_id}> for {_span(status.seconds)}; <@{status.starter_id}> started it.",
     ]
@@ -107,21 +119,40 @@ def describe(status: RoomStatus, own: str) -> str:
         _describe_encryption(status.encryption),
         _describe_model(status.model, status.model_state, status.voice),
         *([] if status.delay is None else [_describe_delay(status.delay)]),
-        own,
     ]
-    for shown in range(len(status.people), -1, -1):
-        text = "\n".join([*before, *_describe_people(status.people, shown), *after])
-        if len(text) <= MESSAGE_CHARS:
-            return text
+    for models in (describe_models(status.models), []):
+        for shown in range(len(status.people), -1, -1):
+            text = "\n".join([*before, *_describe_people(status.people, shown), *after, *models, own])
+            if len(text) <= MESSAGE_CHARS:
+                return text
     raise AssertionError("names, states and delays have no unlimited length")
 
 
-def describe_nothing(model: str, own: str) -> str:
-    """Return the status of a server where no conversation is running."""
-    return (
+def describe_nothing(model: str, own: str, models: Sequence[ModelStatus] = ()) -> str:
+    """Return the status of a server where no conversation is running; `model` is the one that is preferred."""
+    nothing = (
         "No conversation is running in this server. Enter a voice channel and use /join to talk with the speech model "
-        f"{plain(model)}.\n{own}"
+        f"{plain(model)}."
     )
+    return "\n".join([nothing, *describe_models(models), own])
+
+
+def describe_models(models: Sequence[ModelStatus]) -> list[str]:
+    """Return a line for each model; none for a single one that works, of which there is nothing more to say."""
+    if len(models) == 1 and models[0].trouble is None:
+        return []
+    lines = [f"Model {plain(model.name)}: {_describe_use(model)}" for model in models[:MODEL_LINES]]
+    return lines + ([f"and {len(models) - MODEL_LINES} more"] if len(models) > MODEL_LINES else [])
+
+
+def _describe_use(model: ModelStatus) -> str:
+    if model.trouble is not None:
+        is_left_alone = model.pause_seconds >= 1 and not model.taken
+        pause = f"; not tried again for {_span(model.pause_seconds)}" if is_left_alone else ""
+        return f"out of order, because {model.trouble.value}{pause}"
+    if model.slots == 1:
+        return "taken" if model.taken else "free"
+    return f"{model.taken} of {model.slots} places taken"
 
 
 def _describe_people(people: Sequence[PersonStatus], shown: int) -> list[str]:

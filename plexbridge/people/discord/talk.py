@@ -1,7 +1,7 @@
 """What people of a voice channel and a model have to do with each other: one talk, over as many links as it takes.
 
 A room holds a talk as long as it has people. When the model is lost, the room stays and the talk goes on with a new
-conversation, of the same persona, as soon as the model is back.
+conversation, of the same persona, at another model if one is free, else as soon as the model is back.
 """
 
 import logging
@@ -12,7 +12,8 @@ from random import Random
 import trio
 
 from plexbridge.config import PersonaConfig
-from plexbridge.errors import PlexbridgeError, StoreError
+from plexbridge.errors import ModelSlow, PlexbridgeError, StoreError, TurnOver
+from plexbridge.model.pool import Ticket
 from plexbridge.people.discord.asking import person_id
 from plexbridge.people.discord.commands import Settings
 from plexbridge.people.discord.voice import DiscordPeople
@@ -40,22 +41,40 @@ class Talk:
     """Tells the people a sentence."""
     progress: Progress
     """To be kept up to date."""
+    ticket: Ticket
+    """For the model: it has a place at one."""
 
 
 async def hold_talk(
-    talk: Talk, backend: Backend, *, persona: PersonaConfig, settings: SessionSettings, random: Random
+    talk: Talk, *, persona: PersonaConfig, settings: SessionSettings, random: Random
 ) -> PlexbridgeError | None:
     """Let the people talk with a model until one of them has gone for good; return what failed, as `hold_conversation`.
 
-    `random` spreads the attempts to reach a model that was lost.
+    TurnOver is returned when the talk's time is up. `random` spreads the attempts to reach a model that was lost.
     """
+    ticket = talk.ticket
+    has_listened = False
 
     async def attempt(listens: Callable[[], None]) -> PlexbridgeError | None:
+        """Hold a conversation; a first one that never begins is tried with each model that is free."""
+        while True:
+            try:
+                async with ticket.use() as backend:
+                    failure = await converse(backend, listens)
+            except (ModelSlow, TurnOver) as error:
+                return error
+            if not ticket.failed(failure) or has_listened:
+                return failure
+
+    async def converse(backend: Backend, listens: Callable[[], None]) -> PlexbridgeError | None:
         ledger = Ledger()
 
         def opened(link: Link) -> None:
             talk.progress.ledger, talk.progress.conversation = ledger, link.conversation
             talk.progress.voice = persona.voice
+            nonlocal has_listened
+            has_listened = True
+            ticket.listens()
             listens()
 
         try:

@@ -23,7 +23,8 @@ from tests.discord_server.transport import Rtp, Sealer
 
 GUILD, CHANNEL, OTHER_CHANNEL = 1, 10, 11
 OTHER_GUILD, FAR_CHANNEL = 2, 20
-ADA, BOB = 100, 101
+THIRD_GUILD, THIRD_CHANNEL = 3, 30
+ADA, BOB, EVE = 100, 101, 102
 REQUEST_SECONDS = 0.03
 """How long Discord takes for anything."""
 KEY = bytes(range(32))
@@ -132,6 +133,8 @@ class FakeDiscord:
     joins: int = 0
     write_attempts: int = 0
     messages: list[tuple[int, str]] = field(default_factory=list)
+    called: list[int] = field(default_factory=list)
+    """Who was notified of a message."""
     join_fault: DiscordError | None = None
     check_fault: DiscordError | None = None
     """What `check_voice` and `check_text` find."""
@@ -146,7 +149,7 @@ class FakeDiscord:
 
     def present(self) -> Mapping[int, Presence]:
         """Return who is where."""
-        guilds = {CHANNEL: GUILD, OTHER_CHANNEL: GUILD, FAR_CHANNEL: OTHER_GUILD}
+        guilds = {CHANNEL: GUILD, OTHER_CHANNEL: GUILD, FAR_CHANNEL: OTHER_GUILD, THIRD_CHANNEL: THIRD_GUILD}
         return {
             channel: Presence(guilds[channel], frozenset(members), frozenset(members & self.muted))
             for channel, members in self._members.items()
@@ -207,6 +210,11 @@ class FakeDiscord:
             raise self.write_fault
         self.messages.append((channel_id, text))
         return len(self.messages) - 1
+
+    async def call(self, channel_id: int, text: str, user_id: int) -> None:
+        """Take a message and notify somebody."""
+        await self.write(channel_id, text)
+        self.called.append(user_id)
 
     async def edit(self, channel_id: int, message_id: int, text: str) -> None:
         """Replace a message."""

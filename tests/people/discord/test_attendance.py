@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from plexbridge.errors import ModelBusy, RequestError
+from plexbridge.errors import RequestError
 from plexbridge.people.discord.attendance import Action, Attendance, Busy, Hear, Move, Presence, Start, Stop
 
 GUILD, OTHER_GUILD = 1, 2
@@ -15,10 +15,8 @@ NOWHERE: Mapping[int, int] = {}
 """The bot's places as long as nobody moves it."""
 
 
-def attendance(
-    *, auto_join: bool = True, guilds: tuple[int, ...] = (), channels: tuple[int, ...] = (), sessions: int = 1
-) -> Attendance:
-    return Attendance(auto_join=auto_join, guilds=frozenset(guilds), channels=frozenset(channels), sessions=sessions)
+def attendance(*, auto_join: bool = True, guilds: tuple[int, ...] = (), channels: tuple[int, ...] = ()) -> Attendance:
+    return Attendance(auto_join=auto_join, guilds=frozenset(guilds), channels=frozenset(channels))
 
 
 def people(**where: set[int]) -> Mapping[int, Presence]:
@@ -57,21 +55,65 @@ def test_a_conversation_that_failed_is_not_tried_again_until_somebody_enters() -
     assert core.changed(people(room={ADA, BOB}), NOWHERE) == [start(ROOM, ADA, BOB, starter=BOB)]
 
 
-def test_another_channel_of_the_server_is_told_that_it_is_busy_even_if_the_model_has_sessions_left() -> None:
-    core = attendance(sessions=5)
+def test_another_channel_of_the_server_is_told_where_the_bot_is() -> None:
+    core = attendance()
     core.changed(people(room={ADA}), NOWHERE)
 
-    assert core.changed(people(room={ADA}, next_room={BOB}), NOWHERE) == [Busy(NEXT_ROOM)]
+    assert core.changed(people(room={ADA}, next_room={BOB}), NOWHERE) == [Busy(NEXT_ROOM, ROOM)]
     assert core.changed(people(room={ADA}, next_room={BOB}), NOWHERE) == [], "once for each entry"
 
 
-def test_another_server_is_served_while_the_model_has_sessions_left() -> None:
-    two, one = attendance(sessions=2), attendance(sessions=1)
-    for core in (two, one):
-        core.changed(people(room={ADA}), NOWHERE)
+def test_each_server_has_a_conversation_of_its_own() -> None:
+    core = attendance()
+    core.changed(people(room={ADA}), NOWHERE)
 
-    assert two.changed(people(room={ADA}, far_room={BOB}), NOWHERE) == [start(FAR_ROOM, BOB)]
-    assert one.changed(people(room={ADA}, far_room={BOB}), NOWHERE) == [Busy(FAR_ROOM)]
+    assert core.changed(people(room={ADA}, far_room={BOB}), NOWHERE) == [start(FAR_ROOM, BOB)]
+    assert core.changed(people(far_room={BOB}), NOWHERE) == [Stop(GUILD)]
+    assert core.ended(GUILD) == []
+
+
+def waiting() -> Attendance:
+    """Ada's conversation waits for a model."""
+    core = attendance()
+    core.changed(people(room={ADA}), NOWHERE)
+    core.waits(GUILD, is_waiting=True)
+    return core
+
+
+def test_a_conversation_that_waits_for_a_model_does_not_end_when_everybody_leaves() -> None:
+    core = waiting()
+
+    assert core.changed(people(), NOWHERE) == [Hear(GUILD, frozenset())]
+    assert core.changed(people(room={ADA}), NOWHERE) == [Hear(GUILD, frozenset((ADA,)))]
+    core.waits(GUILD, is_waiting=False)
+    assert core.changed(people(), NOWHERE) == [Stop(GUILD)]
+
+
+def test_a_conversation_that_waits_moves_with_its_people() -> None:
+    core = waiting()
+
+    assert core.changed(people(next_room={ADA}), NOWHERE) == [
+        Hear(GUILD, frozenset()),
+        Move(GUILD, NEXT_ROOM),
+        Hear(GUILD, frozenset((ADA,))),
+    ]
+    assert core.changed(people(next_room={ADA}, room={BOB}), NOWHERE) == [Busy(ROOM, NEXT_ROOM)]
+
+
+def test_who_enters_where_the_bot_waits_for_nobody_has_it_move_there() -> None:
+    core = waiting()
+    core.changed(people(), NOWHERE)
+    core.changed(people(next_room={BOB}), NOWHERE)
+
+    assert "already" in refusal(core, GUILD, NEXT_ROOM, BOB)
+
+
+def test_a_conversation_that_waits_can_be_ended() -> None:
+    core = waiting()
+
+    assert core.leave(GUILD) == [Stop(GUILD)]
+    assert core.changed(people(), NOWHERE) == []
+    assert core.ended(GUILD) == []
 
 
 def test_who_changes_channels_is_followed_when_the_conversation_has_ended() -> None:
@@ -102,16 +144,6 @@ def test_who_returns_and_leaves_again_while_the_conversation_is_ending_gets_none
     assert core.changed(people(room={BOB}), NOWHERE) == [start(ROOM, BOB)]
 
 
-def test_the_last_session_is_given_once_when_a_conversation_is_ending() -> None:
-    core = attendance()
-    core.changed(people(room={ADA}), NOWHERE)
-    core.changed(people(), NOWHERE)
-
-    assert core.changed(people(far_room={BOB}), NOWHERE) == []
-    assert core.changed(people(far_room={BOB}, room={ADA}), NOWHERE) == [Busy(ROOM)]
-    assert core.ended(GUILD) == [start(FAR_ROOM, BOB)]
-
-
 def test_only_allowed_servers_and_channels_are_served() -> None:
     by_guild, by_channel = attendance(guilds=(OTHER_GUILD,)), attendance(channels=(NEXT_ROOM,))
 
@@ -140,18 +172,17 @@ def refusal(core: Attendance, guild: int, channel: int, user: int) -> str:
 
 
 def test_a_wish_that_can_not_be_fulfilled_is_refused_with_the_reason() -> None:
-    core = attendance(auto_join=False, channels=(ROOM, FAR_ROOM), sessions=1)
+    core = attendance(auto_join=False, channels=(ROOM, FAR_ROOM))
     core.changed(people(room={ADA}, next_room={BOB}, far_room={BOB}), NOWHERE)
 
     assert "whoever runs me has chosen other channels" in refusal(core, GUILD, NEXT_ROOM, BOB)
     assert refusal(core, GUILD, ROOM, BOB) == "Enter a voice channel first, and then ask me to join."
     core.join(GUILD, ROOM, ADA)
     assert "already" in refusal(core, GUILD, ROOM, ADA)
-    assert refusal(core, OTHER_GUILD, FAR_ROOM, BOB) == ModelBusy.user_message
 
 
 def test_who_asks_from_another_channel_is_told_where_the_bot_is() -> None:
-    core = attendance(sessions=2)
+    core = attendance()
     core.changed(people(room={ADA}), NOWHERE)
     core.changed(people(room={ADA}, next_room={BOB}), NOWHERE)
 

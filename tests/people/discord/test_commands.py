@@ -1,6 +1,7 @@
 """What each command does and answers, whatever is the matter, in simulated time."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -19,7 +20,9 @@ from plexbridge.errors import (
     VoiceRefused,
 )
 from plexbridge.model.conversation import State
+from plexbridge.model.health import ModelStatus, Trouble
 from plexbridge.model.request import build_request
+from plexbridge.model.standing import Standing
 from plexbridge.people.discord.commands import (
     GLANCE_SECONDS,
     JOIN_SECONDS,
@@ -57,6 +60,7 @@ class FakeConversations:
     delay_seconds: float = 0.0
     joins: list[tuple[int, int, int]] = field(default_factory=list)
     leaves: list[int] = field(default_factory=list)
+    statuses: tuple[ModelStatus, ...] = ()
 
     async def join(self, guild_id: int, channel_id: int, user_id: int) -> None:
         """Take note, and fail if that is wanted."""
@@ -72,6 +76,10 @@ class FakeConversations:
     def status(self, guild_id: int) -> RoomStatus | None:
         """Return the one conversation."""
         return self.room if guild_id == GUILD else None
+
+    def models(self) -> tuple[ModelStatus, ...]:
+        """Return how the models stand."""
+        return self.statuses
 
 
 @dataclass
@@ -146,16 +154,18 @@ class Desk:
 def make_desk(
     *,
     room: RoomStatus | None = None,
-    model: ModelConfig | None = None,
+    models: Sequence[ModelConfig] = (ModelConfig(url="ws://model/api/chat"),),
     persona: PersonaConfig | None = None,
 ) -> Desk:
     conversations, settings = FakeConversations(room), FakeSettings()
-    model = model or ModelConfig(url="ws://model/api/chat")
-    commands = Commands(conversations, settings, persona=persona or PersonaConfig(), model=model)
+    commands = Commands(conversations, settings, persona=persona or PersonaConfig(), models=models)
     return Desk(conversations, settings, commands)
 
 
 MOSHI = ModelConfig(dialect="moshi", url="ws://model/api/chat")
+WAITING = replace(ROOM, standing=Standing(1, 60.0), model="", voice=None, model_state=None)
+TAKEN = ModelStatus("big", 1, 1, None, 0.0)
+AWAY = ModelStatus("small", 0, 1, Trouble.UNREACHABLE, 5.0)
 
 
 # Coming and going
@@ -168,6 +178,41 @@ async def test_join_brings_the_bot_to_where_the_person_is_and_everybody_reads_it
 
     assert answer == Answer(f"Joining <#{CHANNEL}>.", is_private=False)
     assert desk.conversations.joins == [(GUILD, CHANNEL, ADA)]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "is_queued"), [((TAKEN,), True), ((TAKEN, AWAY), True), ((TAKEN, replace(TAKEN, slots=2)), False)]
+)
+async def test_join_says_when_all_models_are_taken(statuses: tuple[ModelStatus, ...], is_queued: bool) -> None:
+    desk = make_desk()
+    desk.conversations.statuses = statuses
+
+    answer = await desk.ask(Command.JOIN)
+
+    queued = f"Joining <#{CHANNEL}> when it is your turn: all models are taken."
+    assert answer.text == (queued if is_queued else f"Joining <#{CHANNEL}>.")
+
+
+async def test_leave_gives_up_the_place_in_the_queue() -> None:
+    desk = make_desk(room=WAITING)
+
+    answer = await desk.ask(Command.LEAVE)
+
+    assert answer.text == f"I don't wait for <#{CHANNEL}> any more. With /join you get another place."
+    assert desk.conversations.leaves == [GUILD]
+
+
+async def test_the_status_of_who_waits_shows_the_place() -> None:
+    answer = await make_desk(room=WAITING).ask(Command.STATUS)
+
+    assert "You are 1st in the queue, about a minute." in answer.text
+
+
+async def test_the_status_without_a_conversation_shows_models_that_fail() -> None:
+    desk = make_desk()
+    desk.conversations.statuses = (AWAY,)
+
+    assert "Model small: out of order" in (await desk.ask(Command.STATUS)).text
 
 
 async def test_who_is_in_no_voice_channel_is_told_to_enter_one_first() -> None:
@@ -349,7 +394,7 @@ async def test_a_persona_of_nothing_is_asked_for(text: str) -> None:
 
 @pytest.mark.parametrize("model", [ModelConfig(url="ws://model/api/chat"), ModelConfig(dialect="loopback"), MOSHI])
 async def test_a_persona_that_is_too_long_is_refused_with_the_number_of_characters(model: ModelConfig) -> None:
-    desk = make_desk(model=model)
+    desk = make_desk(models=[model])
 
     answer = await desk.ask(Command.PERSONA, "ä" * 2_000)
 
@@ -404,8 +449,21 @@ async def test_reset_in_a_conversation_says_that_it_goes_on_unchanged() -> None:
 @pytest.mark.parametrize(
     ("command", "text"), [(Command.VOICE, "NATM1"), (Command.PERSONA, SECRET), (Command.VOICES, "")]
 )
+async def test_that_only_some_models_have_voices_and_personas_is_said(command: Command, text: str) -> None:
+    desk = make_desk(models=[ModelConfig(url="ws://model/api/chat"), MOSHI])
+
+    answer = await desk.ask(command, text)
+
+    assert answer.text.endswith(
+        "Some of the speech models in use have neither a choice of voices nor a persona, so this has no effect on them."
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "text"), [(Command.VOICE, "NATM1"), (Command.PERSONA, SECRET), (Command.VOICES, "")]
+)
 async def test_a_model_without_voices_and_personas_is_named_as_such(command: Command, text: str) -> None:
-    desk = make_desk(model=MOSHI)
+    desk = make_desk(models=[MOSHI])
 
     answer = await desk.ask(command, text)
 
@@ -549,7 +607,7 @@ async def test_a_cancelled_command_ends_at_once(autojump_clock: MockClock) -> No
 
 
 async def test_every_command_has_an_answer_within_a_message(autojump_clock: MockClock) -> None:
-    desk = make_desk(model=MOSHI, persona=PersonaConfig(voice=f"{'v' * 61}.pt"))
+    desk = make_desk(models=[MOSHI], persona=PersonaConfig(voice=f"{'v' * 61}.pt"))
     desk.settings.wishes[person_id(ADA)] = Wishes(f"{'w' * 61}.pt")
 
     for command in Command:

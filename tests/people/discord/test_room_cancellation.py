@@ -8,7 +8,9 @@ left, and all that within a second.
 import gc
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from functools import partial
+from random import Random
 
 import pytest
 import trio
@@ -16,11 +18,13 @@ from trio.testing import MockClock
 
 from plexbridge.config import ModelConfig, PersonaConfig
 from plexbridge.errors import PlexbridgeError
+from plexbridge.model.pool import Pool
 from plexbridge.people.discord.attendance import Attendance
 from plexbridge.people.discord.endings import Cause, Ending
+from plexbridge.people.discord.notice import GRACE_SECONDS
 from plexbridge.people.discord.rooms import Rooms
 from plexbridge.people.discord.talk import Talk
-from plexbridge.service import Backend, hold_conversation
+from plexbridge.service import Backend, hold_conversation, probe_model
 from plexbridge.session.ledger import Ledger
 from tests.people.discord.memory_portal import open_memory_portal
 from tests.people.discord.simulation import ADA, CHANNEL, GUILD, FakeDiscord, tone_packets
@@ -33,6 +37,9 @@ TONE = tone_packets(10)
 TALK_SECONDS = 0.4
 """From the entry to the ordinary end of the sweep's conversation: joining takes a quarter of it."""
 END_SECONDS = 1.0
+PLACE_SECONDS = 0.3
+QUEUE_SECONDS = GRACE_SECONDS + 0.1
+SHORT_SECONDS = 0.1
 
 
 class Interruption:
@@ -68,11 +75,12 @@ async def run_room(
     *,
     breaks: Cause | None,
     is_sent_away: bool = False,
+    is_queued: bool = False,
 ) -> int:
     """Hold a conversation, interrupted after step `number`; without `interrupt`, plexbridge stops. Return the steps.
 
     With `breaks` the voice connection ends in its midst for that cause. With `is_sent_away` the interruption is
-    somebody who asks for the end, between two steps.
+    somebody who asks for the end, between two steps. With `is_queued` the model is taken at first, and the talk short.
     """
     interruption = Interruption()
     async with open_memory_portal() as portal, trio.open_nursery() as world:
@@ -81,18 +89,32 @@ async def run_room(
         backend = Backend(ModelConfig(url=MODEL_URL), MODEL_URL, model.dial)
 
         async def converse(talk: Talk) -> PlexbridgeError | None:
-            return await hold_conversation(
-                backend,
-                talk.people,
-                persona=PersonaConfig(),
-                settings=SETTINGS,
-                ledger=Ledger(),
-                on_open=lambda link: None,
-            )
+            async with talk.ticket.use() as model_of_ticket:
+                return await hold_conversation(
+                    model_of_ticket,
+                    talk.people,
+                    persona=PersonaConfig(),
+                    settings=SETTINGS,
+                    ledger=Ledger(),
+                    on_open=lambda link: None,
+                )
 
-        attendance = Attendance(auto_join=True, guilds=frozenset(), channels=frozenset(), sessions=1)
-        rooms = Rooms(portal, discord, attendance, converse, text_channel=None, model="model", clock=trio.current_time)
+        attendance = Attendance(auto_join=True, guilds=frozenset(), channels=frozenset())
+        pool = Pool([backend], slot_seconds=0, probe=partial(probe_model, persona=PersonaConfig()), random=Random(1))
+        rooms = Rooms(
+            portal,
+            discord,
+            attendance,
+            pool,
+            converse,
+            text_channel=None,
+            place_seconds=PLACE_SECONDS,
+            clock=trio.current_time,
+        )
         discord.changed = partial(portal.into_trio, rooms.changed)
+        taken = ExitStack()
+        if is_queued:
+            taken.enter_context(pool.request(0, 0))
         service = trio.CancelScope()
         instrument = CancelAfterSteps(number, partial(rooms.leave, GUILD) if is_sent_away else interruption.cause)
 
@@ -107,7 +129,9 @@ async def run_room(
                 talk.start_soon(discord.speak, ADA, TONE * 10)
                 if breaks is not None:
                     talk.start_soon(break_voice, discord, breaks)
-                with trio.move_on_after(TALK_SECONDS):
+                with taken, trio.move_on_after(QUEUE_SECONDS if is_queued else 0):
+                    await interruption.happened.wait()
+                with trio.move_on_after(SHORT_SECONDS if is_queued else TALK_SECONDS):
                     await interruption.happened.wait()
                 talk.cancel_scope.cancel(reason="enough was said")
             if not interruption.happened.is_set():
@@ -150,12 +174,13 @@ def sweep(
     *,
     breaks: Cause | None = None,
     is_sent_away: bool = False,
+    is_queued: bool = False,
 ) -> int:
     """Make one run by itself, in simulated time."""
     channels = RecordedChannels()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trio, "open_memory_channel", channels)
-        run = partial(run_room, number, interrupt, breaks=breaks, is_sent_away=is_sent_away)
+        run = partial(run_room, number, interrupt, breaks=breaks, is_sent_away=is_sent_away, is_queued=is_queued)
         steps = trio.run(run, clock=MockClock(autojump_threshold=0))
     channels.assert_closed()
     return steps
@@ -195,3 +220,20 @@ def test_who_asks_for_the_end_of_a_conversation_that_ends_by_itself_ends_nothing
 
     for number in range(1, steps + 1):
         sweep(number, go, breaks=Cause.THROWN_OUT, is_sent_away=True)
+
+
+@pytest.mark.cancellation
+@pytest.mark.parametrize("interrupt", [go, None], ids=["leave", "stop"])
+def test_who_waits_for_a_model_leaves_nothing_behind_wherever_that_is_interrupted(
+    interrupt: Callable[[FakeDiscord], Awaitable[None]] | None,
+) -> None:
+    steps = sweep(None, interrupt, is_queued=True)
+
+    gc.collect()
+    gc.freeze()
+    try:
+        for number in range(1, steps + 1):
+            sweep(number, interrupt, is_queued=True)
+    finally:
+        gc.unfreeze()
+    assert steps > 100

@@ -1,6 +1,7 @@
 """Rooms: conversations that start and end with people's coming and going, in simulated time."""
 
 import itertools
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from plexbridge.errors import (
 )
 from plexbridge.model.answers import Turns
 from plexbridge.model.conversation import State
+from plexbridge.model.lock import hold_model
+from plexbridge.model.pool import Pool
 from plexbridge.model.request import ModelAddress
 from plexbridge.people.discord.attendance import Attendance
 from plexbridge.people.discord.chat import REFUSAL_LIMIT
@@ -33,7 +36,7 @@ from plexbridge.people.discord.rooms import Rooms
 from plexbridge.people.discord.spurts import OPUS_SILENCE
 from plexbridge.people.discord.status import Hearing
 from plexbridge.people.discord.talk import Talk, hold_talk
-from plexbridge.service import Backend
+from plexbridge.service import Backend, probe_model
 from plexbridge.session.ledger import Ledger
 from plexbridge.session.outage import BACK_SENTENCE, LIMIT_SECONDS, LOST_SENTENCE
 from tests.people.discord.memory_portal import open_memory_portal
@@ -41,7 +44,6 @@ from tests.people.discord.simulation import (
     ADA,
     BOB,
     CHANNEL,
-    FAR_CHANNEL,
     GUILD,
     OTHER_CHANNEL,
     FakeDiscord,
@@ -51,6 +53,12 @@ from tests.people.discord.simulation import (
 from tests.session.simulation import SETTINGS, SimulatedModel
 
 TONE = tone_packets(20)
+PLACE_SECONDS = 12.0
+
+
+def model_url(number: int = 1) -> str:
+    """Return a model's address, which no other run of these tests has: the host's lock is real."""
+    return f"ws://model-{number}-{os.getpid()}/api/chat"
 
 
 @dataclass
@@ -58,9 +66,14 @@ class World:
     """Everything that there is: Discord, the model, and plexbridge's rooms between them."""
 
     discord: FakeDiscord
-    model: SimulatedModel
+    models: list[SimulatedModel]
     rooms: Rooms
     talks: list[Talk]
+
+    @property
+    def model(self) -> SimulatedModel:
+        """The preferred model."""
+        return self.models[0]
 
     @property
     def voice(self) -> FakeVoice:
@@ -92,46 +105,51 @@ class World:
         """Fail when the bot or a conversation is still anywhere."""
         assert not self.discord.voices, "the bot is still in a voice channel"
         assert not self.rooms.rooms
-        assert not self.model.server.is_busy
-        assert all(stream.is_closed for stream in self.model.streams)
-
-
-def personaplex(url: str = "ws://model/api/chat") -> ModelConfig:
-    return ModelConfig(url=url)
+        for model in self.models:
+            assert not model.server.is_busy
+            assert all(stream.is_closed for stream in model.streams)
 
 
 @asynccontextmanager
 async def open_world(
     *,
     model: SimulatedModel | None = None,
-    sessions: int = 1,
+    model_count: int = 1,
+    slot_seconds: float = 0.0,
     auto_join: bool = True,
     channels: frozenset[int] = frozenset(),
     text_channel: int | None = None,
 ) -> AsyncIterator[World]:
     async with open_memory_portal() as portal, trio.open_nursery() as nursery:
-        model = model or SimulatedModel(nursery)
-        backend = Backend(personaplex(), "ws://model/api/chat", model.dial)
+        models = [model] if model is not None else [SimulatedModel(nursery) for _ in range(model_count)]
+        backends = [
+            Backend(ModelConfig(name=f"m{number}", url=model_url(number)), model_url(number), each.dial)
+            for number, each in enumerate(models, 1)
+        ]
+        probe = partial(probe_model, persona=PersonaConfig())
+        pool = Pool(backends, slot_seconds=slot_seconds, probe=probe, random=Random(1))
+        nursery.start_soon(pool.run)
         talks: list[Talk] = []
 
         async def converse(talk: Talk) -> PlexbridgeError | None:
             talks.append(talk)
-            return await hold_talk(talk, backend, persona=PersonaConfig(), settings=SETTINGS, random=Random(1))
+            return await hold_talk(talk, persona=PersonaConfig(), settings=SETTINGS, random=Random(1))
 
         discord = FakeDiscord(nursery)
-        attendance = Attendance(auto_join=auto_join, guilds=frozenset(), channels=channels, sessions=sessions)
+        attendance = Attendance(auto_join=auto_join, guilds=frozenset(), channels=channels)
         rooms = Rooms(
             portal,
             discord,
             attendance,
+            pool,
             converse,
             text_channel=text_channel,
-            model="model",
+            place_seconds=PLACE_SECONDS,
             clock=trio.current_time,
         )
         discord.changed = partial(portal.into_trio, rooms.changed)
         nursery.start_soon(rooms.run)
-        yield World(discord, model, rooms, talks)
+        yield World(discord, models, rooms, talks)
         nursery.cancel_scope.cancel(reason="the test has ended")
 
 
@@ -188,7 +206,7 @@ async def test_only_people_who_are_in_the_channel_are_heard(autojump_clock: Mock
         assert [packet for _, packet in world.voice.sent if packet != OPUS_SILENCE]
 
 
-async def test_a_second_channel_is_told_that_the_model_is_busy_and_the_first_goes_on(
+async def test_a_second_channel_of_the_server_is_told_where_the_bot_is_and_the_first_goes_on(
     autojump_clock: MockClock,
 ) -> None:
     async with open_world() as world:
@@ -197,25 +215,19 @@ async def test_a_second_channel_is_told_that_the_model_is_busy_and_the_first_goe
         world.discord.enter(BOB, OTHER_CHANNEL)
         await trio.sleep(1)
 
-        assert world.discord.messages == [(OTHER_CHANNEL, ModelBusy.user_message)]
-        assert world.voice.channel_id == CHANNEL
-
-        world.discord.enter(BOB, FAR_CHANNEL)
-        await trio.sleep(1)
-
-        assert world.discord.messages[1:] == [(FAR_CHANNEL, ModelBusy.user_message)]
+        assert world.discord.messages == [(OTHER_CHANNEL, f"I am with others in <#{CHANNEL}>. You may join us there.")]
         assert world.voice.channel_id == CHANNEL
 
 
 async def test_a_model_that_another_process_uses_is_reported_as_busy_after_joining(autojump_clock: MockClock) -> None:
-    async with open_world(sessions=2) as world:
-        world.discord.enter(ADA, CHANNEL)
-        await world.wait_live()
-        world.discord.enter(BOB, FAR_CHANNEL)
-        await trio.sleep(1)
+    async with open_world() as world:
+        with hold_model(model_url()):
+            world.discord.enter(ADA, CHANNEL)
+            await trio.sleep(1)
 
-        assert world.discord.messages == [(FAR_CHANNEL, ModelBusy.user_message)]
-        assert world.voice.channel_id == CHANNEL
+        assert world.discord.messages == [(CHANNEL, ModelBusy.user_message)]
+        assert world.calls == 0
+        world.assert_empty()
 
 
 async def test_who_changes_channels_is_followed(autojump_clock: MockClock) -> None:

@@ -8,13 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plexbridge.model.conversation import State
+from plexbridge.model.health import ModelStatus, Trouble
+from plexbridge.model.standing import Standing
 from plexbridge.people.discord.status import (
     MESSAGE_CHARS,
+    MODEL_LINES,
     Encryption,
     Hearing,
     PersonStatus,
     RoomStatus,
     describe,
+    describe_models,
     describe_nothing,
     hearing,
 )
@@ -152,6 +156,49 @@ def test_whether_somebody_is_heard_follows_from_their_packets(
     assert of_the_deaf is (Hearing.UNHEARD if expected is Hearing.QUIET else expected)
 
 
+FREE = ModelStatus("small", 0, 1, None, 0.0)
+TAKEN = replace(FREE, taken=1)
+AWAY = ModelStatus("big", 0, 1, Trouble.UNREACHABLE, 20.4)
+
+
+def test_of_a_single_model_that_works_nothing_is_said_beside_the_conversation() -> None:
+    assert describe(replace(STATUS, models=(TAKEN,)), OWN) == describe(STATUS, OWN)
+
+
+def test_each_of_several_models_is_told_with_why_it_is_not_used() -> None:
+    wide = ModelStatus("wide", 2, 3, None, 0.0)
+    lines = describe(replace(STATUS, models=(FREE, TAKEN, wide)), OWN).splitlines()
+
+    assert lines[-4:] == ["Model small: free", "Model small: taken", "Model wide: 2 of 3 places taken", OWN]
+    (line,) = describe_models((AWAY,))
+    assert line == "Model big: out of order, because it can't be reached; not tried again for 20 seconds"
+    assert describe_models((replace(AWAY, pause_seconds=0.3),)) == [
+        "Model big: out of order, because it can't be reached"
+    ]
+    assert describe_models((replace(AWAY, taken=1),)) == ["Model big: out of order, because it can't be reached"]
+    assert describe_models([FREE] * (MODEL_LINES + 2))[-1] == "and 2 more"
+    assert "Model big: out of order" in describe_nothing("big", OWN, (AWAY,))
+
+
+def test_models_are_left_out_where_there_is_no_room_for_them() -> None:
+    status = replace(STATUS, models=(AWAY,) * 3)
+    own = "x" * (MESSAGE_CHARS - len(describe(STATUS, "")))
+
+    assert describe(status, own) == describe(STATUS, own)
+
+
+def test_who_waits_for_a_model_reads_the_place_in_the_queue() -> None:
+    waiting = replace(STATUS, standing=Standing(2, 170.0), models=(TAKEN, TAKEN), encryption=None, model="")
+
+    assert describe(waiting, OWN).splitlines() == [
+        "Waiting for 2 minutes to come to <#10>; <@100> wants it.",
+        "All models are taken. You are 2nd in the queue, about 3 minutes.",
+        "Model small: taken",
+        "Model small: taken",
+        OWN,
+    ]
+
+
 def crowd(count: int, *hearings: Hearing) -> tuple[PersonStatus, ...]:
     return tuple(PersonStatus(10**18 + each, hearings[each % len(hearings)]) for each in range(count))
 
@@ -191,6 +238,18 @@ def test_where_nobody_can_be_named_people_are_counted(count: int, shown: str) ->
     state=st.sampled_from([None, *State]),
     code=st.text("0123456789", max_size=30),
     is_deaf=st.booleans(),
+    models=st.lists(
+        st.builds(
+            ModelStatus,
+            st.text(st.characters(codec="utf-8"), min_size=1, max_size=64),
+            st.integers(0, 64),
+            st.integers(1, 64),
+            st.sampled_from([None, *Trouble]),
+            st.floats(0, 60),
+        ),
+        max_size=9,
+    ),
+    standing=st.none() | st.builds(Standing, st.integers(1, 10**6), st.none() | st.floats(0, 1e7)),
 )
 def test_a_status_always_fits_into_a_message(
     people: list[PersonStatus],
@@ -200,6 +259,8 @@ def test_a_status_always_fits_into_a_message(
     state: State | None,
     code: str,
     is_deaf: bool,
+    models: list[ModelStatus],
+    standing: Standing | None,
 ) -> None:
     status = RoomStatus(
         channel_id=2**63 - 1,
@@ -212,6 +273,8 @@ def test_a_status_always_fits_into_a_message(
         voice="NATF0",
         delay=Delay(*parts),
         is_deaf=is_deaf,
+        models=tuple(models),
+        standing=standing,
     )
 
     text = describe(status, OWN)

@@ -1,18 +1,22 @@
 """Talks: whose persona it is, even when that can't be found out."""
 
 from dataclasses import dataclass
+from functools import partial
+from random import Random
 
 import trio
 from trio.testing import MockClock
 
-from plexbridge.config import PersonaConfig
+from plexbridge.config import ModelConfig, PersonaConfig
 from plexbridge.errors import StoreError
+from plexbridge.model.pool import Pool
 from plexbridge.people.discord.talk import SETTINGS_SECONDS, UNREADABLE_SENTENCE, Talk, find_persona
 from plexbridge.people.discord.voice import DiscordPeople
-from plexbridge.service import Progress
+from plexbridge.service import Backend, Progress, probe_model
 from plexbridge.store.settings import PersonSettings
-from tests.people.discord.simulation import ADA, CHANNEL, FakeDiscord, FakeVoice
+from tests.people.discord.simulation import ADA, CHANNEL, GUILD, FakeDiscord, FakeVoice
 from tests.people.discord.test_voice import Notebook
+from tests.session.simulation import SimulatedModel
 
 USUAL = PersonaConfig(voice="VARF1", prompt="You are brief.")
 
@@ -49,7 +53,10 @@ async def found(shelf: Shelf, nursery: trio.Nursery) -> tuple[PersonaConfig, lis
     """Return whom Ada gets, and what she reads."""
     said: list[str] = []
     with DiscordPeople(FakeVoice(FakeDiscord(nursery), CHANNEL), Notebook()) as people:
-        return await find_persona(Talk(people, ADA, said.append, Progress()), shelf, USUAL), said
+        backend = Backend(ModelConfig(url="ws://model/api/chat"), "ws://model/api/chat", SimulatedModel(nursery).dial)
+        pool = Pool([backend], slot_seconds=0, probe=partial(probe_model, persona=USUAL), random=Random(1))
+        with pool.request(CHANNEL, GUILD) as ticket:
+            return await find_persona(Talk(people, ADA, said.append, Progress(), ticket), shelf, USUAL), said
 
 
 async def test_a_talk_takes_what_its_starter_has_set_and_the_usual_for_the_rest(nursery: trio.Nursery) -> None:

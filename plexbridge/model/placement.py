@@ -1,0 +1,173 @@
+"""Who gets which model, and who waits: places at models, and one queue for all of them.
+
+A pure core. A room that wants a model is a *seat*: it waits, or it has a place at a model, from the moment its turn
+comes until it leaves, through every outage of the model. `settle` hands out what is free, in this order:
+
+1. A room whose model was lost under it moves to another model that works.
+2. Of those who wait, one whose server has the fewest places comes first, and of these the one who has waited longest.
+   It gets the model that its room had before, else the first one of the configuration that works.
+3. While somebody waits and no model that works is free, one that does not work is given to the first of them, to see
+   whether it works again: but only if nobody has a place at it, and its cool-down is over.
+
+So a model that is taken is never touched, and nobody waits while one that works is free. Which models work is the
+caller's knowledge (`health`). A *spare* is a second place, for the change to a fresh connection; it is to be had only
+while nobody waits.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
+
+REMEMBERED_ROOMS = 1_000
+"""Whose model is known for when they come again; of more, the oldest are forgotten."""
+
+
+@dataclass(slots=True)
+class Seat:
+    """One room that wants a model, or has one. Only `Placement` changes it."""
+
+    room: int
+    guild: int
+    order: int
+    """Who waits with a lower number has waited longer."""
+    model: str | None = None
+    """Where its place is; None while it waits."""
+    spare: str | None = None
+    """Where its second place is."""
+    is_lost: bool = False
+    """It has a place at a model that was lost under it, and no connection."""
+
+
+class Placement:
+    """All seats; `slots` says how many places each model has, the preferred model first."""
+
+    def __init__(self, slots: Mapping[str, int]) -> None:
+        self._slots = dict(slots)
+        self._seats: dict[int, Seat] = {}
+        self._first = self._last = 0
+        self._before: OrderedDict[int, str] = OrderedDict()
+        """The model that a room had, by room."""
+
+    @property
+    def seats(self) -> Mapping[int, Seat]:
+        """Everybody who waits or has a place, by number."""
+        return self._seats
+
+    def enter(self, number: int, *, room: int, guild: int) -> None:
+        """Somebody new waits, behind all others."""
+        self._last += 1
+        self._seats[number] = Seat(room, guild, self._last)
+
+    def leave(self, number: int) -> None:
+        """Somebody gives up their places, or their waiting."""
+        self._remember(self._seats.pop(number))
+
+    def requeue(self, number: int, *, is_first: bool = False) -> None:
+        """Somebody gives up their places and waits as the last of all, or as the first of their server."""
+        seat = self._seats[number]
+        self._remember(seat)
+        if is_first:
+            self._first -= 1
+        else:
+            self._last += 1
+        seat.order = self._first if is_first else self._last
+        seat.model = seat.spare = None
+        seat.is_lost = False
+
+    def lose(self, number: int) -> None:
+        """The model of somebody with a place was lost; they keep the place until there is a better one."""
+        self._seats[number].is_lost = True
+
+    def resume(self, number: int) -> None:
+        """Somebody connects to the model that they have a place at."""
+        self._seats[number].is_lost = False
+
+    def settle(self, *, working: Set[str], ready: Set[str]) -> list[int]:
+        """Hand out what is free; return the numbers of those who were given a place.
+
+        `working` are the models that work; `ready` those that don't, and whose cool-down is over.
+        """
+        placed = [number for number, seat in self._lost() if seat.model not in working and self._place(seat, working)]
+        while (waiting := self._next()) is not None and self._place(self._seats[waiting], working):
+            placed.append(waiting)
+        for model in self._slots:
+            waiting = self._next()
+            if waiting is not None and model in ready and not self.holders(model):
+                self._give(self._seats[waiting], model)
+                placed.append(waiting)
+        return placed
+
+    def take_spare(self, number: int, *, working: Set[str]) -> str | None:
+        """Return where somebody with a place now has a second one; None where there is none for them."""
+        seat = self._seats[number]
+        if seat.model is None or seat.spare is not None or self._next() is not None:
+            return None
+        free = self._free(working)
+        seat.spare = seat.model if seat.model in free else next(iter(free), None)
+        return seat.spare
+
+    def swap(self, number: int) -> None:
+        """The second place becomes the first one, and the first one the second."""
+        seat = self._seats[number]
+        if seat.spare is not None:
+            seat.model, seat.spare = seat.spare, seat.model
+
+    def drop_spare(self, number: int) -> None:
+        """Give the second place up; without one nothing happens."""
+        self._seats[number].spare = None
+
+    def holders(self, model: str) -> int:
+        """Return how many places at a model are taken."""
+        return sum((seat.model == model) + (seat.spare == model) for seat in self._seats.values())
+
+    def queue(self) -> list[int]:
+        """Return the numbers of those who wait, in the order in which they will get places if nobody else comes."""
+        places = self._places_by_guild()
+        waiting = {number: seat for number, seat in self._seats.items() if seat.model is None}
+        order: list[int] = []
+        while waiting:
+            number = min(waiting, key=lambda each: (places[waiting[each].guild], waiting[each].order))
+            places[waiting.pop(number).guild] += 1
+            order.append(number)
+        return order
+
+    def has_free(self, working: Set[str]) -> bool:
+        """Say whether a model that works has a place left."""
+        return bool(self._free(working))
+
+    def _lost(self) -> Iterator[tuple[int, Seat]]:
+        lost = [(number, seat) for number, seat in self._seats.items() if seat.is_lost]
+        yield from sorted(lost, key=lambda each: each[1].order)
+
+    def _next(self) -> int | None:
+        """Return who is the next to be given a place."""
+        places = self._places_by_guild()
+        waiting = (number for number, seat in self._seats.items() if seat.model is None)
+        return min(waiting, key=lambda each: (places[self._seats[each].guild], self._seats[each].order), default=None)
+
+    def _places_by_guild(self) -> Counter[int]:
+        return Counter(seat.guild for seat in self._seats.values() if seat.model is not None)
+
+    def _free(self, working: Set[str]) -> list[str]:
+        return [model for model, slots in self._slots.items() if model in working and self.holders(model) < slots]
+
+    def _place(self, seat: Seat, working: Set[str]) -> bool:
+        """Give a seat one of the models that work, if one is free."""
+        free = self._free(working)
+        if not free:
+            return False
+        before = self._before.get(seat.room)
+        self._give(seat, before if before in free else free[0])
+        return True
+
+    def _give(self, seat: Seat, model: str) -> None:
+        self._remember(seat)
+        seat.model, seat.is_lost = model, False
+
+    def _remember(self, seat: Seat) -> None:
+        if seat.model is None:
+            return
+        self._before[seat.room] = seat.model
+        self._before.move_to_end(seat.room)
+        if len(self._before) > REMEMBERED_ROOMS:
+            self._before.popitem(last=False)

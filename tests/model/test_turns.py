@@ -1,0 +1,57 @@
+"""Turns: whose time is up while others wait."""
+
+from dataclasses import replace
+from math import inf
+
+from plexbridge.model.turns import WARNING_SECONDS, Turn, Turns
+
+RULES = Turns(600.0)
+TWO = {1: Turn(0.0), 2: Turn(100.0)}
+
+
+def test_nobody_is_warned_while_nobody_waits() -> None:
+    assert RULES.to_warn(TWO, 0, 10_000.0) == []
+    assert RULES.dues(TWO, 0) == []
+
+
+def test_the_longest_conversation_is_warned_a_minute_before_its_time_is_up() -> None:
+    assert RULES.to_warn(TWO, 1, 539.9) == []
+    assert RULES.dues(TWO, 1) == [540.0]
+    assert RULES.to_warn(TWO, 1, 540.0) == [1]
+    assert RULES.to_warn(TWO, 1, 640.0) == [1], "the other one's place is not needed"
+    assert RULES.to_warn(TWO, 2, 640.0) == [1, 2]
+    assert RULES.lead_seconds == WARNING_SECONDS
+
+
+def test_who_is_warned_is_not_warned_again_and_counts_for_one_who_waits() -> None:
+    warned = {**TWO, 1: replace(TWO[1], end_seconds=600.0)}
+
+    assert RULES.to_warn(warned, 1, 10_000.0) == []
+    assert RULES.to_warn(warned, 2, 10_000.0) == [2]
+    assert RULES.dues(warned, 1) == [600.0]
+    assert RULES.over(warned, 599.9) == []
+    assert RULES.over(warned, 600.0) == [1]
+
+
+def test_a_warning_is_taken_back_when_fewer_wait() -> None:
+    warned = {number: replace(turn, end_seconds=700.0) for number, turn in TWO.items()}
+
+    assert RULES.to_pardon(warned, 2) == []
+    assert RULES.to_pardon(warned, 1) == [2]
+    assert RULES.to_pardon(warned, 0) == [1, 2]
+
+
+def test_a_short_time_is_announced_at_its_half() -> None:
+    assert Turns(8.0).to_warn({1: Turn(0.0)}, 1, 4.0) == [1]
+    assert Turns(8.0).lead_seconds == 4.0
+
+
+def test_a_conversation_without_a_limit_is_never_warned() -> None:
+    assert Turns(0.0).to_warn(TWO, 2, 1e9) == []
+    assert Turns(0.0).expect_ends([Turn(0.0)], 5.0) == [inf]
+
+
+def test_the_end_to_be_expected_leaves_time_for_the_warning() -> None:
+    turns = [Turn(0.0), Turn(900.0), Turn(0.0, end_seconds=1_010.0)]
+
+    assert RULES.expect_ends(turns, 1_000.0) == [60.0, 500.0, 10.0]
