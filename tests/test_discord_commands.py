@@ -13,7 +13,7 @@ import trio
 
 from plexbridge.config import ModelConfig, PersonaConfig
 from plexbridge.errors import PlexbridgeError
-from plexbridge.people.discord.asking import Answer, Command, Request
+from plexbridge.people.discord.asking import Answer, Command, Press, Request
 from plexbridge.people.discord.commands import Commands
 from plexbridge.people.discord.portal import open_portal
 from plexbridge.people.discord.slash import BUSY, CROSSING_LIMIT, GONE, PENDING_LIMIT, PERSONA_CHARS
@@ -21,6 +21,7 @@ from plexbridge.people.discord.status import RoomStatus
 from plexbridge.store.settings import open_store
 from tests.discord_server.control import Control, run_discord_server
 from tests.discord_server.probing import wait_until
+from tests.people.discord.choices import make_audiences
 from tests.people.discord.command_bot import CommandBot
 
 pytestmark = pytest.mark.live
@@ -538,9 +539,9 @@ async def test_commands_cross_into_trio_and_settings_stay_in_the_store(own_serve
         return answers + [wait_answer(own_server, each)["content"].splitlines()[-1] for each in used]
 
     async with open_store(f"sqlite:///{tmp_path}/store.db") as store, open_portal() as portal:
-        commands = Commands(NoConversations(), store, persona=persona, model=model)
+        commands = Commands(NoConversations(), store, make_audiences(), persona=persona, model=model)
 
-        async def answering(request: Request) -> Answer:
+        async def answering(request: Request | Press) -> Answer:
             return await portal.into_trio(commands.answer, request)
 
         bot = CommandBot(own_server.ready, answering=answering)

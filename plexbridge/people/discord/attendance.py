@@ -5,7 +5,8 @@ A pure core. It is shown every change of presence and every end of a conversatio
 A conversation starts where somebody *enters* a channel, unless that is switched off, and where somebody asks for it
 (`join`); whoever did so is its starter. After one that failed, whoever wants another enters again, or asks. It ends
 when the last human has left, and when somebody asks for that (`leave`). Where a moderator moves the bot, it goes on
-with the people there. The bot itself and other bots are no humans, which who takes the presence has to see to.
+with the people there. The bot itself and other bots are no humans, which who takes the presence has to see to. Nor
+are, for all that follows here, those who have asked not to be heard; but they may ask for a conversation of others.
 
 In a server the bot can be in one channel at a time, and it is not taken away from those it talks with: who enters
 another channel is told that it is busy, and so is everybody for whom the model has no session left. An entry while a
@@ -26,6 +27,8 @@ class Presence:
     humans: frozenset[int]
     muted: frozenset[int] = frozenset()
     """Those of them who can't be heard, by their own will or a moderator's."""
+    ignored: frozenset[int] = frozenset()
+    """Who is in the channel too, and has asked not to be heard: it is as if they were not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +127,18 @@ class Attendance:
         """
         if not self._is_allowed(guild_id, channel_id):
             raise RequestError(f"I am not meant to talk in <#{channel_id}>: whoever runs me has chosen other channels.")
-        if user_id not in self._humans(channel_id):
+        presence = self._present.get(channel_id)
+        if presence is None or user_id not in presence.humans | presence.ignored:
             raise RequestError("Enter a voice channel first, and then ask me to join.")
         conversation = self._conversations.get(guild_id)
         if conversation is not None and not conversation.is_ending:
             if conversation.channel_id == channel_id:
                 raise RequestError(f"I am in <#{channel_id}> already, or on my way there: just talk.")
             raise RequestError(f"I am talking with others in <#{conversation.channel_id}>. You may join us there.")
+        if not presence.humans:
+            raise RequestError(
+                f"Everybody in <#{channel_id}> has asked not to be heard. With /ignore-me off you are heard again."
+            )
         actions = self._enter(guild_id, channel_id, user_id)
         if any(isinstance(action, Busy) for action in actions):
             raise RequestError(ModelBusy.user_message)

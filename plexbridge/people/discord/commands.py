@@ -18,13 +18,16 @@ from plexbridge.config import TYPICAL_URL, ModelConfig, PersonaConfig
 from plexbridge.errors import PlexbridgeError, RequestError
 from plexbridge.model.request import build_request, clean_prompt
 from plexbridge.model.voices import MAX_NAME_CHARS, VOICE_GROUPS, VOICES, check_voice
-from plexbridge.people.discord.asking import Answer, Command, Request, person_id
+from plexbridge.people.discord import listening
+from plexbridge.people.discord.asking import Answer, Command, Press, Request, person_id
 from plexbridge.people.discord.captions import plain
+from plexbridge.people.discord.listening import Choices
 from plexbridge.people.discord.status import RoomStatus, describe, describe_nothing
 from plexbridge.service import Failures
 
 __all__ = [
     "Answer",
+    "Choices",
     "Command",
     "Commands",
     "Conversations",
@@ -94,21 +97,28 @@ class Commands:
     """Answers commands; `persona` and `model` are the ones of people who have chosen nothing."""
 
     def __init__(
-        self, conversations: Conversations, settings: Settings, *, persona: PersonaConfig, model: ModelConfig
+        self,
+        conversations: Conversations,
+        settings: Settings,
+        choices: Choices,
+        *,
+        persona: PersonaConfig,
+        model: ModelConfig,
     ) -> None:
         self._conversations = conversations
         self._settings = settings
+        self._choices = choices
         self._persona = persona
         self._model = model
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: Request | Press) -> Answer:
         """Do what is asked for and return what to say; raises nothing but cancellation."""
-        failures = Failures(f"/{request.command.value}")
+        failures = Failures(request.name)
         with failures.collect():
             try:
-                return await self._answer(request)
+                return await self._answer(request) if isinstance(request, Request) else self._press(request)
             except RequestError as error:
-                logger.info("/%s was refused: %s", request.command.value, error)
+                logger.info("%s was refused: %s", request.name, error)
                 return _private(error.user_message)
         failure = failures.principal() or PlexbridgeError()
         return _private(failure.user_message)
@@ -129,6 +139,18 @@ class Commands:
                 return await self._set_persona(request)
             case Command.RESET:
                 return await self._reset(request)
+            case Command.ATTENTION:
+                async with _bounded():
+                    return await listening.set_attention(self._choices, request)
+            case Command.VOLUME:
+                async with _bounded():
+                    return await listening.set_volume(self._choices, request)
+            case Command.IGNORE_ME:
+                async with _bounded():
+                    return await listening.ignore(self._choices, request)
+
+    def _press(self, press: Press) -> Answer:
+        return listening.press(self._choices, press, self._conversations.status(press.guild_id))
 
     async def _join(self, request: Request) -> Answer:
         if request.voice_channel_id is None:
@@ -138,7 +160,8 @@ class Commands:
         if patience.cancelled_caught:
             logger.warning("joining channel %s took more than %s s", request.voice_channel_id, JOIN_SECONDS)
             return _private(f"Joining <#{request.voice_channel_id}> took too long. Please try again.")
-        return Answer(f"Joining <#{request.voice_channel_id}>.", is_private=False)
+        remark = f" {listening.IGNORED_REMARK}" if self._choices.is_ignored(request.user_id) else ""
+        return Answer(f"Joining <#{request.voice_channel_id}>.{remark}", is_private=False)
 
     def _leave(self, request: Request) -> Answer:
         status = self._conversations.status(request.guild_id)
@@ -156,7 +179,9 @@ class Commands:
         wishes = await self._glance(request)
         status = self._conversations.status(request.guild_id)
         own = self._describe_own(wishes)
-        return _private(describe_nothing(self._model.name, own) if status is None else describe(status, own))
+        if status is None:
+            return _private(describe_nothing(self._model.name, own))
+        return Answer(describe(status, own), is_private=True, buttons=status.listening.buttons)
 
     async def _set_voice(self, request: Request) -> Answer:
         if not request.text:

@@ -8,14 +8,18 @@ comes from outside, and are cancelled here.
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from math import inf
+from typing import Protocol
 
 import trio
 
 from plexbridge import logs
 from plexbridge.config import Config, DiscordConfig, ModelConfig
 from plexbridge.errors import ConfigError, DiscordLost
-from plexbridge.people.discord.asking import Answer, Request
+from plexbridge.people.discord.asking import Answer, Press, Request
 from plexbridge.people.discord.attendance import Attendance
+from plexbridge.people.discord.attention import Mode
+from plexbridge.people.discord.audiences import Audiences, ChoiceStore
 from plexbridge.people.discord.bot import Bot, close_bot, make_bot
 from plexbridge.people.discord.commands import Commands, Settings
 from plexbridge.people.discord.portal import Portal, open_portal, trio_clock
@@ -23,6 +27,10 @@ from plexbridge.people.discord.rooms import Converse, Rooms
 
 READY_SECONDS = 60.0
 """For the gateway and all servers, after the log-in."""
+
+
+class Store(Settings, ChoiceStore, Protocol):
+    """Where it is kept what people and servers have chosen: `store.settings.SettingsStore`."""
 
 
 class Front:
@@ -39,9 +47,7 @@ class Front:
 
 
 @asynccontextmanager
-async def open_front(
-    config: Config, model: ModelConfig, settings: Settings, converse: Converse
-) -> AsyncIterator[Front]:
+async def open_front(config: Config, model: ModelConfig, settings: Store, converse: Converse) -> AsyncIterator[Front]:
     """Serve voice channels for the length of the block; at most `model.sessions` conversations at the same time.
 
     `settings` keeps what people set. Raises ConfigError without a token, LibraryUnfit, DiscordError; in exception
@@ -58,7 +64,10 @@ async def open_front(
         channels=frozenset(discord.channels),
         sessions=model.sessions,
     )
+    idle_seconds = config.hearing.idle_minutes * 60.0 or inf
     async with open_portal() as portal, _log_in(portal, discord, token) as bot:
+        audiences = Audiences(settings, mode=Mode(discord.attention), idle_seconds=idle_seconds)
+        await audiences.read_ignored()
         rooms = Rooms(
             portal,
             bot,
@@ -67,10 +76,11 @@ async def open_front(
             text_channel=discord.text_channel,
             model=model.name,
             clock=trio_clock(),
+            audiences=audiences,
         )
-        commands = Commands(rooms, settings, persona=config.persona, model=model)
+        commands = Commands(rooms, settings, audiences, persona=config.persona, model=model)
 
-        async def answer(request: Request) -> Answer:
+        async def answer(request: Request | Press) -> Answer:
             return await portal.into_trio(commands.answer, request)
 
         bot.watch(partial(portal.into_trio, rooms.changed))

@@ -8,6 +8,7 @@ the conversation run the line's supervisor, and the watch over whether people ar
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Protocol
 
 import trio
@@ -15,12 +16,14 @@ import trio
 from plexbridge import logs
 from plexbridge.errors import ModelBusy, PlexbridgeError
 from plexbridge.people.discord.attendance import Action, Attendance, Busy, Hear, Move, Presence, Start, Stop
+from plexbridge.people.discord.audience import Audience
+from plexbridge.people.discord.audiences import Audiences
 from plexbridge.people.discord.chat import HURRIED_SECONDS, PATIENT_SECONDS, Chat, Pen
 from plexbridge.people.discord.deafness import Cause, Deafness, Rebuild, describe, sentence
 from plexbridge.people.discord.line import Joining, Line, open_line
 from plexbridge.people.discord.muteness import MUTE_SENTENCE, Muteness
 from plexbridge.people.discord.portal import Portal
-from plexbridge.people.discord.status import PersonStatus, RoomStatus, hearing
+from plexbridge.people.discord.status import Hearing, PersonStatus, RoomStatus, hearing
 from plexbridge.people.discord.talk import Talk
 from plexbridge.people.discord.voice import DiscordPeople
 from plexbridge.service import Failures, Progress
@@ -51,12 +54,20 @@ Converse = Callable[[Talk], Awaitable[PlexbridgeError | None]]
 """Holds a talk until it ends, and returns what failed: `talk.hold_talk`, with the settings of who started it."""
 
 
+Retire = Callable[[], object]
+"""Tells that a room ends by itself: who enters from then on waits for its end."""
+
+
 class Room:
     """One conversation in one voice channel."""
 
-    def __init__(self, start: Start, chat: Chat, model: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, start: Start, chat: Chat, audience: Audience, model: str, clock: Callable[[], float], retire: Retire
+    ) -> None:
         self.channel_id = start.channel_id
         self.chat = chat
+        self._audience = audience
+        self._retire = retire
         self._starter_id = start.starter_id
         self._humans = start.humans
         self._model = model
@@ -69,12 +80,15 @@ class Room:
         self._muteness = Muteness()
         self._scope = trio.CancelScope()
 
-    async def hold(self, portal: Portal, discord: Discord, converse: Converse) -> None:
-        """Join, converse, leave; failures are told in the chat, and nothing is raised."""
+    async def hold(
+        self, portal: Portal, discord: Discord, converse: Converse, prepare: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Prepare, join, converse, leave; failures are told in the chat, and nothing is raised."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.chat.run)
             try:
                 with self._scope:
+                    await prepare()
                     failure = await self._converse(portal, discord, converse)
                     if failure is not None:
                         self.chat.say(failure.user_message)
@@ -86,6 +100,7 @@ class Room:
     def hear(self, humans: frozenset[int]) -> None:
         """These are the people now."""
         self._humans = humans
+        self._audience.set_humans(humans)
         if self._people is not None:
             self._people.set_heard(humans)
 
@@ -99,8 +114,11 @@ class Room:
         """End the conversation, whatever it is doing."""
         self._scope.cancel(reason="everybody has left, or somebody wants it")
 
-    def status(self, muted: frozenset[int]) -> RoomStatus:
-        """Return how it stands; `muted` are those who can't be heard, by their own will or a moderator's."""
+    def status(self, muted: frozenset[int], ignored: frozenset[int]) -> RoomStatus:
+        """Return how it stands; `muted` are those who can't be heard, by their own will or a moderator's.
+
+        `ignored` are those who have asked not to be heard.
+        """
         users = {} if self._people is None else self._people.heard().users
         is_deaf = self._deafness.is_deaf
         progress = self._progress
@@ -111,7 +129,9 @@ class Room:
             people=tuple(
                 PersonStatus(user_id, hearing(users.get(user_id), is_muted=user_id in muted, is_deaf=is_deaf))
                 for user_id in sorted(self._humans)
-            ),
+            )
+            + tuple(PersonStatus(user_id, Hearing.IGNORED) for user_id in sorted(ignored)),
+            listening=self._audience.status(),
             encryption=None if self._line is None else self._line.encryption(),
             model=self._model,
             model_state=progress.state,
@@ -124,7 +144,7 @@ class Room:
         failures = Failures()
         with failures.collect():
             async with open_line(portal, discord, self.channel_id, clock=self._clock) as line:
-                with DiscordPeople(line, self.chat) as people:
+                with DiscordPeople(line, self.chat) as people, self._audience.attached(people):
                     people.set_heard(self._humans)
                     self._line, self._people = line, people
                     try:
@@ -135,12 +155,25 @@ class Room:
         return failures.principal()
 
     async def _talk(self, converse: Converse, line: Line, people: DiscordPeople) -> PlexbridgeError | None:
+        failure = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(line.keep, self.chat.say)
             nursery.start_soon(self._watch_hearing, line, people)
+            nursery.start_soon(self._leave_when_idle, line, people, nursery.cancel_scope)
             failure = await converse(Talk(people, self._starter_id, self.chat.say, self._progress))
             nursery.cancel_scope.cancel(reason="the conversation has ended")
         return failure
+
+    async def _leave_when_idle(self, line: Line, people: DiscordPeople, talk: trio.CancelScope) -> None:
+        """End the talk when nobody has said anything for too long."""
+
+        def is_listening() -> bool:
+            return line.is_connected and self._progress.conversation is not None and not self._deafness.is_deaf
+
+        await self._audience.watch(people, is_listening)
+        logger.info("channel %s: nobody has said anything for too long", self.channel_id)
+        self._retire()
+        talk.cancel(reason="nobody says anything")
 
     async def _watch_hearing(self, line: Line, people: DiscordPeople) -> None:
         """Notice that people are not heard, or the bot can't be; tell them, and set up anew what may be the reason."""
@@ -181,6 +214,7 @@ class Rooms:
         text_channel: int | None,
         model: str,
         clock: Callable[[], float],
+        audiences: Audiences,
     ) -> None:
         self._portal = portal
         self._discord = discord
@@ -189,7 +223,9 @@ class Rooms:
         self._text_channel = text_channel
         self._model = model
         self._clock = clock
+        self._audiences = audiences
         self._changed = trio.Event()
+        audiences.watch(lambda: self._changed.set())
         self._due: list[Action] = []
         """What commands have brought about; few, as each server has one conversation."""
         self._rooms: dict[int, Room] = {}
@@ -225,8 +261,8 @@ class Rooms:
         room = self._rooms.get(guild_id)
         if room is None:
             return None
-        presence = self._discord.present().get(room.channel_id)
-        return room.status(frozenset() if presence is None else presence.muted)
+        presence = self._present().get(room.channel_id, Presence(guild_id, frozenset()))
+        return room.status(presence.muted, presence.ignored)
 
     async def run(self) -> None:
         """Serve until cancelled; then all conversations end."""
@@ -234,15 +270,22 @@ class Rooms:
             while True:
                 due, self._due = self._due, []
                 self._act(due, nursery)
-                self._act(self._attendance.changed(self._discord.present(), self._discord.places()), nursery)
+                self._act(self._attendance.changed(self._present(), self._discord.places()), nursery)
                 await self._changed.wait()
                 self._changed = trio.Event()
+
+    def _present(self) -> Mapping[int, Presence]:
+        return self._audiences.without_ignored(self._discord.present())
 
     def _act(self, actions: list[Action], nursery: trio.Nursery) -> None:
         for action in actions:
             if isinstance(action, Start):
                 chat = self._chat(action.channel_id)
-                self._rooms[action.guild_id] = Room(action, chat, self._model, self._clock)
+                audience = self._audiences.open(
+                    action.guild_id, chat, starter_id=action.starter_id, humans=action.humans
+                )
+                retire = partial(self._attendance.leave, action.guild_id)
+                self._rooms[action.guild_id] = Room(action, chat, audience, self._model, self._clock, retire)
                 nursery.start_soon(self._hold, action.guild_id, nursery)
             elif isinstance(action, Stop):
                 self._rooms[action.guild_id].end()
@@ -266,10 +309,11 @@ class Rooms:
         logs.session_id.set(secrets.token_hex(3))
         logger.info("joining channel %s of server %s", room.channel_id, guild_id)
         try:
-            await room.hold(self._portal, self._discord, self._converse)
+            await room.hold(self._portal, self._discord, self._converse, partial(self._audiences.load, guild_id))
         finally:
             logger.info("left channel %s of server %s", room.channel_id, guild_id)
             del self._rooms[guild_id]
+            self._audiences.close(guild_id)
             self._act(self._attendance.ended(guild_id), nursery)
 
     async def _tell_busy(self, channel_id: int) -> None:

@@ -1,4 +1,4 @@
-"""Commands on Discord's loop: slash commands, their completion, and messages that begin with an exclamation mark.
+"""Commands on Discord's loop: slash commands, their completion, buttons, and messages that begin with a `!`.
 
 Discord wants a first answer within three seconds, and one only. So a command that is answered at once is answered
 directly, and any other one is deferred, which shows that the bot is thinking, and its answer follows whenever it is
@@ -13,13 +13,22 @@ the same time, since the portal has few workers and the voice channels' news nee
 import asyncio
 import logging
 import warnings
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import aiohttp
 
 from plexbridge.errors import PlexbridgeError
-from plexbridge.people.discord.asking import Answer, Command, Request, parse_prefixed, voice_choices
+from plexbridge.people.discord.asking import (
+    MAX_PERCENT,
+    Answer,
+    Command,
+    Press,
+    Request,
+    parse_prefixed,
+    voice_choices,
+)
+from plexbridge.people.discord.attention import Button, Mode
 from plexbridge.service import Failures
 
 with warnings.catch_warnings():
@@ -42,6 +51,7 @@ PERSONA_CHARS = 6_000
 VOICE_CHARS = 100
 
 BUSY = Answer("I have too many commands to answer at the moment. Please try again later.", is_private=True)
+OLD_BUTTON = "This does not work any more. You can see with /status how things stand."
 GONE = "This command does not exist any more. Discord shows the present ones in a while."
 
 DESCRIPTIONS = {
@@ -52,9 +62,20 @@ DESCRIPTIONS = {
     Command.VOICES: "See which voices there are",
     Command.PERSONA: "Say who the speech model is to be in your next conversations",
     Command.RESET: "Go back to the configured voice and persona",
+    Command.ATTENTION: "Say whom the speech model listens to, in this server",
+    Command.VOLUME: "Say how loud the speech model hears somebody, in this server",
+    Command.IGNORE_ME: "Say whether you are not to be heard, in any server",
+}
+MODES = {
+    Mode.EVERYONE: "everyone in the voice channel",
+    Mode.FLOOR: "who has the floor, for which people press a button",
+    Mode.ONE: "who started the conversation",
 }
 
-Answering = Callable[[Request], Awaitable[Answer]]
+_STYLES = {Button.TAKE: discord.ButtonStyle.primary, Button.FREE: discord.ButtonStyle.secondary}
+_BUTTONS = {button.value: button for button in Button}
+
+Answering = Callable[[Request | Press], Awaitable[Answer]]
 """Answers a request: `commands.Commands.answer`, through the portal."""
 
 
@@ -82,6 +103,9 @@ class SlashCommands:
                 self._add_plain(command)
         self._add_voice()
         self._add_persona()
+        self._add_attention()
+        self._add_volume()
+        self._add_ignore_me()
 
     async def sync(self) -> None:
         """Tell Discord which commands there are; once logged in. A failure is logged, and the old ones stay."""
@@ -98,6 +122,7 @@ class SlashCommands:
             async with asyncio.timeout(REST_SECONDS):
                 await message.channel.send(
                     answer.text,
+                    view=view_of(answer.buttons),
                     reference=message.to_reference(fail_if_not_exists=False),
                     mention_author=False,
                     allowed_mentions=discord.AllowedMentions.none(),
@@ -122,10 +147,59 @@ class SlashCommands:
         async def serve(interaction: discord.Interaction, text: app_commands.Range[str, 1, PERSONA_CHARS]) -> None:
             await self._serve(interaction, Command.PERSONA, text)
 
+    def _add_attention(self) -> None:
+        choices = [app_commands.Choice(name=words, value=mode.value) for mode, words in MODES.items()]
+
+        @self._tree.command(name=Command.ATTENTION.value, description=DESCRIPTIONS[Command.ATTENTION])
+        @app_commands.describe(mode="Whom it listens to, where there are several people")
+        @app_commands.choices(mode=choices)
+        async def serve(interaction: discord.Interaction, mode: str) -> None:
+            await self._serve(interaction, Command.ATTENTION, mode)
+
+    def _add_volume(self) -> None:
+        @self._tree.command(name=Command.VOLUME.value, description=DESCRIPTIONS[Command.VOLUME])
+        @app_commands.describe(person="You; or anybody, if you may mute members", percent="100 is as they are")
+        async def serve(
+            interaction: discord.Interaction, person: discord.User, percent: app_commands.Range[int, 0, MAX_PERCENT]
+        ) -> None:
+            await self._serve(interaction, Command.VOLUME, f"{person.mention} {percent}")
+
+    def _add_ignore_me(self) -> None:
+        choices = [app_commands.Choice(name=name, value=name) for name in ("on", "off")]
+
+        @self._tree.command(name=Command.IGNORE_ME.value, description=DESCRIPTIONS[Command.IGNORE_ME])
+        @app_commands.describe(switch="on: what you say goes nowhere; off: you are heard")
+        @app_commands.choices(switch=choices)
+        async def serve(interaction: discord.Interaction, switch: str) -> None:
+            await self._serve(interaction, Command.IGNORE_ME, switch)
+
+    async def take_press(self, interaction: discord.Interaction) -> None:
+        """Answer the press of a button, or the use of anything else under a message of ours."""
+        button = _pressed(interaction)
+        if button is None or interaction.message is None or not isinstance(interaction.user, discord.Member):
+            await _say_to_presser(interaction, Answer(OLD_BUTTON, is_private=True))
+            return
+        press = Press(
+            button,
+            message_id=interaction.message.id,
+            guild_id=interaction.user.guild.id,
+            user_id=interaction.user.id,
+            voice_channel_id=_voice_channel_id(interaction.user),
+        )
+        async with asyncio.TaskGroup() as group:
+            answering = group.create_task(self._obtain(press))
+            await asyncio.wait((answering,), timeout=DIRECT_SECONDS)
+            is_open = answering.done() or await _acknowledge(interaction)
+            answer = await answering
+        if is_open and answer.text:
+            await _say_to_presser(interaction, answer)
+        elif is_open and not interaction.response.is_done():
+            await _acknowledge(interaction)
+
     async def _serve(self, interaction: discord.Interaction, command: Command, text: str) -> None:
         """Answer a slash command, directly or after deferring it."""
         if not isinstance(interaction.user, discord.Member):
-            await _say(interaction, "This command works in servers only.", is_private=True)
+            await _say(interaction, Answer("This command works in servers only.", is_private=True))
             return
         request = _request(interaction.user, command, text.strip())
         async with asyncio.TaskGroup() as group:
@@ -135,14 +209,14 @@ class SlashCommands:
             # Whatever has become of the deferral, what is asked for is done.
             answer = await answering
         if is_open:
-            await _say(interaction, answer.text, is_private=answer.is_private)
+            await _say(interaction, answer)
 
-    async def _obtain(self, request: Request) -> Answer:
+    async def _obtain(self, request: Request | Press) -> Answer:
         """Return the answer to a request; a fault of ours has one too."""
         if self._pending >= PENDING_LIMIT:
             return BUSY
         self._pending += 1
-        failures = Failures(f"/{request.command.value}")
+        failures = Failures(request.name)
         try:
             with failures.collect():
                 async with self._crossings:
@@ -177,10 +251,10 @@ class _Tree(app_commands.CommandTree[discord.Client]):
         """A command that Discord still knows, from an earlier version; or a fault of ours."""
         if isinstance(error, app_commands.CommandNotFound | app_commands.CommandSignatureMismatch):
             logger.info("a slash command of an earlier version was used")
-            await _say(interaction, GONE, is_private=True)
+            await _say(interaction, Answer(GONE, is_private=True))
             return
         logger.error("a slash command failed through a fault in plexbridge", exc_info=error)
-        await _say(interaction, PlexbridgeError.user_message, is_private=True)
+        await _say(interaction, Answer(PlexbridgeError.user_message, is_private=True))
 
 
 async def _complete_voice(interaction: discord.Interaction, current: str) -> list[app_commands.Choice[str]]:
@@ -188,25 +262,39 @@ async def _complete_voice(interaction: discord.Interaction, current: str) -> lis
 
 
 def _request(member: discord.Member, command: Command, text: str) -> Request:
-    voice = member.voice
     return Request(
         command=command,
         text=text,
         guild_id=member.guild.id,
         user_id=member.id,
-        voice_channel_id=None if voice is None or voice.channel is None else voice.channel.id,
-        may_move_members=_may_move_members(member),
+        voice_channel_id=_voice_channel_id(member),
+        may_move_members=_rights(member).move_members,
+        may_manage_server=member.guild_permissions.manage_guild,
+        may_mute_members=_rights(member).mute_members,
     )
 
 
-def _may_move_members(member: discord.Member) -> bool:
-    """Say whether a member may move others where the bot is, or in general while it is nowhere."""
+def _voice_channel_id(member: discord.Member) -> int | None:
+    return None if member.voice is None or member.voice.channel is None else member.voice.channel.id
+
+
+def _rights(member: discord.Member) -> discord.Permissions:
+    """Return what a member may do where the bot is, or in general while it is nowhere."""
     if member.guild.me is None:  # until discord.py has been told of the server again, after an outage
-        return False
+        return discord.Permissions.none()
     voice = member.guild.me.voice
     if voice is None or voice.channel is None:
-        return member.guild_permissions.move_members
-    return voice.channel.permissions_for(member).move_members
+        return member.guild_permissions
+    return voice.channel.permissions_for(member)
+
+
+def view_of(buttons: tuple[Button, ...]) -> discord.ui.View:
+    """Return buttons as discord.py has them; what is pressed comes to `take_press`, so it need not remember them."""
+    view = discord.ui.View(timeout=None)
+    for button in buttons:
+        view.add_item(discord.ui.Button(label=button.label, custom_id=button.value, style=_STYLES[button]))
+    view.stop()
+    return view
 
 
 async def _defer(interaction: discord.Interaction, *, is_private: bool) -> bool:
@@ -218,15 +306,43 @@ async def _defer(interaction: discord.Interaction, *, is_private: bool) -> bool:
     return False
 
 
-async def _say(interaction: discord.Interaction, text: str, *, is_private: bool) -> None:
+async def _say(interaction: discord.Interaction, answer: Answer) -> None:
     """Give the answer; one that was deferred is seen by those who saw the deferral."""
-    nobody = discord.AllowedMentions.none()
+    nobody, view = discord.AllowedMentions.none(), view_of(answer.buttons)
     with _refusals("a slash command could not be answered"):
         async with asyncio.timeout(REST_SECONDS):
             if interaction.response.is_done():
-                await interaction.edit_original_response(content=text, allowed_mentions=nobody)
+                await interaction.edit_original_response(content=answer.text, view=view, allowed_mentions=nobody)
             else:
-                await interaction.response.send_message(text, ephemeral=is_private, allowed_mentions=nobody)
+                await interaction.response.send_message(
+                    answer.text, view=view, ephemeral=answer.is_private, allowed_mentions=nobody
+                )
+
+
+def _pressed(interaction: discord.Interaction) -> Button | None:
+    """Return which button of ours it is; None for what an earlier version has put there."""
+    data: Mapping[str, object] = {**(interaction.data or {})}
+    return _BUTTONS.get(str(data.get("custom_id")))
+
+
+async def _acknowledge(interaction: discord.Interaction) -> bool:
+    """Tell Discord that a press has arrived; its message stays as it is. Return whether Discord took that."""
+    with _refusals("the press of a button could not be answered"):
+        async with asyncio.timeout(REST_SECONDS):
+            await interaction.response.defer()
+        return True
+    return False
+
+
+async def _say_to_presser(interaction: discord.Interaction, answer: Answer) -> None:
+    """Tell who has pressed a button something, and leave its message as it is."""
+    nobody = discord.AllowedMentions.none()
+    with _refusals("the press of a button could not be answered"):
+        async with asyncio.timeout(REST_SECONDS):
+            if interaction.response.is_done():
+                await interaction.followup.send(answer.text, ephemeral=True, allowed_mentions=nobody)
+            else:
+                await interaction.response.send_message(answer.text, ephemeral=True, allowed_mentions=nobody)
 
 
 @contextmanager

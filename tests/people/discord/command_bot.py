@@ -14,7 +14,7 @@ from typing import Any, Self
 import aiohttp
 import yarl
 
-from plexbridge.people.discord.asking import Answer, Command, Request
+from plexbridge.people.discord.asking import Answer, Command, Press, Request
 from plexbridge.people.discord.slash import Answering, SlashCommands, intent_fault
 from tests.discord_server.control import Ready
 from tests.discord_server.probe_bot import discord
@@ -54,6 +54,8 @@ class CommandBot:
         self.requests: list[Request] = []
         """In the order in which they were passed on."""
         self.answered: list[Request] = []
+        self.presses: list[Press] = []
+        self.press_answer = Answer("", is_private=True)
         self.crossings = self.most_crossings = 0
         self.delay_seconds = 0.0
         self.fault: Exception | None = None
@@ -99,7 +101,11 @@ class CommandBot:
 
         return asyncio.run_coroutine_threadsafe(send(), self._loop).result(CALL_SECONDS)
 
-    async def _answer(self, request: Request) -> Answer:
+    async def _answer(self, request: Request | Press) -> Answer:
+        if isinstance(request, Press):
+            self.presses.append(request)
+            await asyncio.sleep(self.delay_seconds)
+            return self.press_answer
         self.requests.append(request)
         self.crossings += 1
         self.most_crossings = max(self.crossings, self.most_crossings)
@@ -150,10 +156,14 @@ class CommandBot:
         async def on_message(message: discord.Message) -> None:
             await commands.take_message(message)
 
+        async def on_interaction(interaction: discord.Interaction) -> None:
+            if interaction.type is discord.InteractionType.component:
+                await commands.take_press(interaction)
+
         async def on_error(event: str, *args: object, **kwargs: object) -> None:
             self.faults.append(event)
 
-        for hook in (setup_hook, on_ready, on_message, on_error):
+        for hook in (setup_hook, on_ready, on_message, on_interaction, on_error):
             client.event(hook)
         async with client:
             await client.start(self._ready.token)

@@ -20,6 +20,7 @@ from plexbridge.errors import (
 )
 from plexbridge.model.conversation import State
 from plexbridge.model.request import build_request
+from plexbridge.people.discord.audiences import Audiences
 from plexbridge.people.discord.commands import (
     GLANCE_SECONDS,
     JOIN_SECONDS,
@@ -30,7 +31,8 @@ from plexbridge.people.discord.commands import (
     Request,
     person_id,
 )
-from plexbridge.people.discord.status import Encryption, Hearing, PersonStatus, RoomStatus
+from plexbridge.people.discord.status import Encryption, Hearing, Listening, PersonStatus, RoomStatus
+from tests.people.discord.choices import MemoryChoices, make_audiences
 from tests.people.discord.simulation import ADA, BOB, CHANNEL, GUILD, OTHER_CHANNEL
 
 SECRET = "You are a very secretive walrus."
@@ -39,6 +41,7 @@ ROOM = RoomStatus(
     starter_id=ADA,
     seconds=60.0,
     people=(PersonStatus(ADA, Hearing.HEARD),),
+    listening=Listening("I listen to everyone.", {}, ()),
     encryption=Encryption(0, is_ready=False, privacy_code=""),
     model="personaplex",
     model_state=State.LIVE,
@@ -126,6 +129,8 @@ class Desk:
 
     conversations: FakeConversations
     settings: FakeSettings
+    choices: MemoryChoices
+    audiences: Audiences
     commands: Commands
 
     async def ask(
@@ -136,10 +141,14 @@ class Desk:
         user_id: int = ADA,
         channel_id: int | None = CHANNEL,
         may_move_members: bool = False,
+        may_manage_server: bool = False,
+        may_mute_members: bool = False,
         guild_id: int = GUILD,
     ) -> Answer:
         """Ask for something."""
-        request = Request(command, text, guild_id, user_id, channel_id, may_move_members)
+        request = Request(
+            command, text, guild_id, user_id, channel_id, may_move_members, may_manage_server, may_mute_members
+        )
         return await self.commands.answer(request)
 
 
@@ -149,10 +158,11 @@ def make_desk(
     model: ModelConfig | None = None,
     persona: PersonaConfig | None = None,
 ) -> Desk:
-    conversations, settings = FakeConversations(room), FakeSettings()
+    conversations, settings, choices = FakeConversations(room), FakeSettings(), MemoryChoices()
+    audiences = make_audiences(choices)
     model = model or ModelConfig(url="ws://model/api/chat")
-    commands = Commands(conversations, settings, persona=persona or PersonaConfig(), model=model)
-    return Desk(conversations, settings, commands)
+    commands = Commands(conversations, settings, audiences, persona=persona or PersonaConfig(), model=model)
+    return Desk(conversations, settings, choices, audiences, commands)
 
 
 MOSHI = ModelConfig(dialect="moshi", url="ws://model/api/chat")

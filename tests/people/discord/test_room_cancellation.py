@@ -22,6 +22,7 @@ from plexbridge.people.discord.rooms import Rooms
 from plexbridge.people.discord.talk import Talk
 from plexbridge.service import Backend, hold_conversation
 from plexbridge.session.ledger import Ledger
+from tests.people.discord.choices import make_audiences
 from tests.people.discord.memory_portal import open_memory_portal
 from tests.people.discord.simulation import ADA, CHANNEL, GUILD, FakeDiscord, tone_packets
 from tests.session.simulation import SETTINGS, SimulatedModel
@@ -91,7 +92,16 @@ async def run_room(
             )
 
         attendance = Attendance(auto_join=True, guilds=frozenset(), channels=frozenset(), sessions=1)
-        rooms = Rooms(portal, discord, attendance, converse, text_channel=None, model="model", clock=trio.current_time)
+        rooms = Rooms(
+            portal,
+            discord,
+            attendance,
+            converse,
+            text_channel=None,
+            model="model",
+            clock=trio.current_time,
+            audiences=make_audiences(),
+        )
         discord.changed = partial(portal.into_trio, rooms.changed)
         service = trio.CancelScope()
         instrument = CancelAfterSteps(number, partial(rooms.leave, GUILD) if is_sent_away else interruption.cause)

@@ -25,6 +25,7 @@ from plexbridge.model.answers import Turns
 from plexbridge.model.conversation import State
 from plexbridge.model.request import ModelAddress
 from plexbridge.people.discord.attendance import Attendance
+from plexbridge.people.discord.audiences import Audiences
 from plexbridge.people.discord.chat import REFUSAL_LIMIT
 from plexbridge.people.discord.endings import FAREWELLS, Cause, Ending
 from plexbridge.people.discord.line import JOIN_SECONDS
@@ -36,6 +37,7 @@ from plexbridge.people.discord.talk import Talk, hold_talk
 from plexbridge.service import Backend
 from plexbridge.session.ledger import Ledger
 from plexbridge.session.outage import BACK_SENTENCE, LIMIT_SECONDS, LOST_SENTENCE
+from tests.people.discord.choices import make_audiences
 from tests.people.discord.memory_portal import open_memory_portal
 from tests.people.discord.simulation import (
     ADA,
@@ -108,6 +110,7 @@ async def open_world(
     auto_join: bool = True,
     channels: frozenset[int] = frozenset(),
     text_channel: int | None = None,
+    audiences: Audiences | None = None,
 ) -> AsyncIterator[World]:
     async with open_memory_portal() as portal, trio.open_nursery() as nursery:
         model = model or SimulatedModel(nursery)
@@ -128,6 +131,7 @@ async def open_world(
             text_channel=text_channel,
             model="model",
             clock=trio.current_time,
+            audiences=audiences or make_audiences(),
         )
         discord.changed = partial(portal.into_trio, rooms.changed)
         nursery.start_soon(rooms.run)
