@@ -8,6 +8,7 @@ import asyncio
 import gc
 import ssl
 import threading
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ import aiohttp
 import yarl
 
 from plexbridge.people.discord.asking import Answer, Command, Press, Request
+from plexbridge.people.discord.attention import Button
 from plexbridge.people.discord.slash import Answering, SlashCommands, intent_fault
 from tests.discord_server.control import Ready
 from tests.discord_server.probe_bot import discord
@@ -55,6 +57,8 @@ class CommandBot:
         """In the order in which they were passed on."""
         self.answered: list[Request] = []
         self.presses: list[Press] = []
+        self.buttons: tuple[Button, ...] = ()
+        """Under all answers."""
         self.press_answer = Answer("", is_private=True)
         self.crossings = self.most_crossings = 0
         self.delay_seconds = 0.0
@@ -92,11 +96,15 @@ class CommandBot:
         asyncio.run_coroutine_threadsafe(guild.change_voice_state(channel=channel), self._loop).result(CALL_SECONDS)
         wait_until(lambda: (guild.me.voice.channel if guild.me.voice else None) == channel)
 
-    def write(self, channel_id: int, text: str) -> int:
-        """Write a message as the bot; return its id."""
+    def write(self, channel_id: int, text: str, *items: discord.ui.Item[Any]) -> int:
+        """Write a message as the bot, with components; return its id."""
 
         async def send() -> int:
-            message: discord.Message = await self.channel(channel_id).send(text)
+            view = discord.ui.View(timeout=None)
+            for item in items:
+                view.add_item(item)
+            view.stop()
+            message: discord.Message = await self.channel(channel_id).send(text, view=view)
             return message.id
 
         return asyncio.run_coroutine_threadsafe(send(), self._loop).result(CALL_SECONDS)
@@ -116,7 +124,7 @@ class CommandBot:
         if self.fault is not None:
             raise self.fault
         self.answered.append(request)
-        return echo(request)
+        return replace(echo(request), buttons=self.buttons)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
