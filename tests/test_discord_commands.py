@@ -17,15 +17,8 @@ from plexbridge.people.discord.asking import Answer, Command, Press, Request
 from plexbridge.people.discord.attention import Button
 from plexbridge.people.discord.commands import Commands
 from plexbridge.people.discord.portal import open_portal
-from plexbridge.people.discord.slash import (
-    BUSY,
-    CROSSING_LIMIT,
-    GONE,
-    OLD_BUTTON,
-    PENDING_LIMIT,
-    PERSONA_CHARS,
-    view_of,
-)
+from plexbridge.people.discord.replies import view_of
+from plexbridge.people.discord.slash import BUSY, CROSSING_LIMIT, GONE, OLD_BUTTON, PENDING_LIMIT, PERSONA_CHARS
 from plexbridge.people.discord.status import RoomStatus
 from plexbridge.store.settings import open_store
 from tests.discord_server.control import Control, run_discord_server

@@ -67,7 +67,8 @@ LAYERS = (
         people.wav people.discord.portal people.discord.library people.discord.internals
         people.discord.line people.discord.talk people.discord.voice people.discord.chat people.discord.rooms
         people.discord.bot people.discord.front
-        people.discord.commands people.discord.listening people.discord.slash
+        people.discord.commands people.discord.listening people.discord.replies
+        people.discord.slash
         people.discord.board people.discord.audience people.discord.audiences
         store.faults store.schema store.file store.revision store.database store.settings
         store.migrations.env store.migrations.versions.r0001_person_settings

@@ -34,7 +34,8 @@ from plexbridge.people.discord.attention import Button
 from plexbridge.people.discord.endings import Cause, Ending
 from plexbridge.people.discord.inbox import Inbox
 from plexbridge.people.discord.internals import VoiceLink
-from plexbridge.people.discord.slash import Answering, SlashCommands, intent_fault, view_of
+from plexbridge.people.discord.replies import view_of
+from plexbridge.people.discord.slash import Answering, SlashCommands, intent_fault
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # discord.py imports audioop, which Python 3.13 drops

@@ -2,9 +2,8 @@
 
 Discord wants a first answer within three seconds, and one only. So a command that is answered at once is answered
 directly, and any other one is deferred, which shows that the bot is thinking, and its answer follows whenever it is
-there; the work in Trio goes on undisturbed meanwhile. Where Discord refuses an answer (too late, answered before, rate
-limit, outage), that is one line in the log: nobody is left to tell. discord.py itself waits out a rate limit and
-repeats what a server's fault has kept from arriving.
+there; the work in Trio goes on undisturbed meanwhile. The press of a button whose effect shows by itself is merely
+acknowledged.
 
 What a command does is `commands.Commands`' concern, to which a request goes through the portal. Only so many cross at
 the same time, since the portal has few workers and the voice channels' news need one.
@@ -13,10 +12,7 @@ the same time, since the portal has few workers and the voice channels' news nee
 import asyncio
 import logging
 import warnings
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
-
-import aiohttp
+from collections.abc import Awaitable, Callable
 
 from plexbridge.errors import PlexbridgeError
 from plexbridge.people.discord.asking import (
@@ -28,7 +24,17 @@ from plexbridge.people.discord.asking import (
     parse_prefixed,
     voice_choices,
 )
-from plexbridge.people.discord.attention import Button, Mode
+from plexbridge.people.discord.attention import Mode
+from plexbridge.people.discord.replies import (
+    REST_SECONDS,
+    acknowledge,
+    defer,
+    pressed,
+    refusals,
+    say,
+    say_to_presser,
+    view_of,
+)
 from plexbridge.service import Failures
 
 with warnings.catch_warnings():
@@ -40,8 +46,6 @@ logger = logging.getLogger(__name__)
 
 DIRECT_SECONDS = 1.5
 """What takes longer is deferred: half of what Discord allows, so that a slow network has the other half."""
-REST_SECONDS = 60.0
-"""For one request to Discord, with all of discord.py's repetitions."""
 CROSSING_LIMIT = 3
 """One less than the portal has workers."""
 PENDING_LIMIT = 50
@@ -71,9 +75,6 @@ MODES = {
     Mode.FLOOR: "who has the floor, for which people press a button",
     Mode.ONE: "who started the conversation",
 }
-
-_STYLES = {Button.TAKE: discord.ButtonStyle.primary, Button.FREE: discord.ButtonStyle.secondary}
-_BUTTONS = {button.value: button for button in Button}
 
 Answering = Callable[[Request | Press], Awaitable[Answer]]
 """Answers a request: `commands.Commands.answer`, through the portal."""
@@ -109,7 +110,7 @@ class SlashCommands:
 
     async def sync(self) -> None:
         """Tell Discord which commands there are; once logged in. A failure is logged, and the old ones stay."""
-        with _refusals("the slash commands could not be registered"):
+        with refusals("the slash commands could not be registered"):
             await self._tree.sync()
 
     async def take_message(self, message: discord.Message) -> None:
@@ -118,7 +119,7 @@ class SlashCommands:
         if parsed is None or message.author.bot or not isinstance(message.author, discord.Member):
             return
         answer = await self._obtain(_request(message.author, *parsed))
-        with _refusals("a prefix command could not be answered"):
+        with refusals("a prefix command could not be answered"):
             async with asyncio.timeout(REST_SECONDS):
                 await message.channel.send(
                     answer.text,
@@ -175,9 +176,9 @@ class SlashCommands:
 
     async def take_press(self, interaction: discord.Interaction) -> None:
         """Answer the press of a button, or the use of anything else under a message of ours."""
-        button = _pressed(interaction)
+        button = pressed(interaction)
         if button is None or interaction.message is None or not isinstance(interaction.user, discord.Member):
-            await _say_to_presser(interaction, Answer(OLD_BUTTON, is_private=True))
+            await say_to_presser(interaction, Answer(OLD_BUTTON, is_private=True))
             return
         press = Press(
             button,
@@ -189,27 +190,27 @@ class SlashCommands:
         async with asyncio.TaskGroup() as group:
             answering = group.create_task(self._obtain(press))
             await asyncio.wait((answering,), timeout=DIRECT_SECONDS)
-            is_open = answering.done() or await _acknowledge(interaction)
+            is_open = answering.done() or await acknowledge(interaction)
             answer = await answering
         if is_open and answer.text:
-            await _say_to_presser(interaction, answer)
+            await say_to_presser(interaction, answer)
         elif is_open and not interaction.response.is_done():
-            await _acknowledge(interaction)
+            await acknowledge(interaction)
 
     async def _serve(self, interaction: discord.Interaction, command: Command, text: str) -> None:
         """Answer a slash command, directly or after deferring it."""
         if not isinstance(interaction.user, discord.Member):
-            await _say(interaction, Answer("This command works in servers only.", is_private=True))
+            await say(interaction, Answer("This command works in servers only.", is_private=True))
             return
         request = _request(interaction.user, command, text.strip())
         async with asyncio.TaskGroup() as group:
             answering = group.create_task(self._obtain(request))
             await asyncio.wait((answering,), timeout=DIRECT_SECONDS)
-            is_open = answering.done() or await _defer(interaction, is_private=command.is_private)
+            is_open = answering.done() or await defer(interaction, is_private=command.is_private)
             # Whatever has become of the deferral, what is asked for is done.
             answer = await answering
         if is_open:
-            await _say(interaction, answer)
+            await say(interaction, answer)
 
     async def _obtain(self, request: Request | Press) -> Answer:
         """Return the answer to a request; a fault of ours has one too."""
@@ -242,7 +243,7 @@ class _Tree(app_commands.CommandTree[discord.Client]):
         if interaction.type is not discord.InteractionType.autocomplete:
             return True
         typed = str(getattr(interaction.namespace, "name", ""))
-        with _refusals("a voice's completion could not be shown"):
+        with refusals("a voice's completion could not be shown"):
             async with asyncio.timeout(REST_SECONDS):
                 await interaction.response.autocomplete(await _complete_voice(interaction, typed))
         return False
@@ -251,10 +252,10 @@ class _Tree(app_commands.CommandTree[discord.Client]):
         """A command that Discord still knows, from an earlier version; or a fault of ours."""
         if isinstance(error, app_commands.CommandNotFound | app_commands.CommandSignatureMismatch):
             logger.info("a slash command of an earlier version was used")
-            await _say(interaction, Answer(GONE, is_private=True))
+            await say(interaction, Answer(GONE, is_private=True))
             return
         logger.error("a slash command failed through a fault in plexbridge", exc_info=error)
-        await _say(interaction, Answer(PlexbridgeError.user_message, is_private=True))
+        await say(interaction, Answer(PlexbridgeError.user_message, is_private=True))
 
 
 async def _complete_voice(interaction: discord.Interaction, current: str) -> list[app_commands.Choice[str]]:
@@ -286,73 +287,3 @@ def _rights(member: discord.Member) -> discord.Permissions:
     if voice is None or voice.channel is None:
         return member.guild_permissions
     return voice.channel.permissions_for(member)
-
-
-def view_of(buttons: tuple[Button, ...]) -> discord.ui.View:
-    """Return buttons as discord.py has them; what is pressed comes to `take_press`, so it need not remember them."""
-    view = discord.ui.View(timeout=None)
-    for button in buttons:
-        view.add_item(discord.ui.Button(label=button.label, custom_id=button.value, style=_STYLES[button]))
-    view.stop()
-    return view
-
-
-async def _defer(interaction: discord.Interaction, *, is_private: bool) -> bool:
-    """Show that the answer comes later; return whether it can come at all."""
-    with _refusals("a slash command could not be deferred"):
-        async with asyncio.timeout(REST_SECONDS):
-            await interaction.response.defer(ephemeral=is_private)
-        return True
-    return False
-
-
-async def _say(interaction: discord.Interaction, answer: Answer) -> None:
-    """Give the answer; one that was deferred is seen by those who saw the deferral."""
-    nobody, view = discord.AllowedMentions.none(), view_of(answer.buttons)
-    with _refusals("a slash command could not be answered"):
-        async with asyncio.timeout(REST_SECONDS):
-            if interaction.response.is_done():
-                await interaction.edit_original_response(content=answer.text, view=view, allowed_mentions=nobody)
-            else:
-                await interaction.response.send_message(
-                    answer.text, view=view, ephemeral=answer.is_private, allowed_mentions=nobody
-                )
-
-
-def _pressed(interaction: discord.Interaction) -> Button | None:
-    """Return which button of ours it is; None for what an earlier version has put there."""
-    data: Mapping[str, object] = {**(interaction.data or {})}
-    return _BUTTONS.get(str(data.get("custom_id")))
-
-
-async def _acknowledge(interaction: discord.Interaction) -> bool:
-    """Tell Discord that a press has arrived; its message stays as it is. Return whether Discord took that."""
-    with _refusals("the press of a button could not be answered"):
-        async with asyncio.timeout(REST_SECONDS):
-            await interaction.response.defer()
-        return True
-    return False
-
-
-async def _say_to_presser(interaction: discord.Interaction, answer: Answer) -> None:
-    """Tell who has pressed a button something, and leave its message as it is."""
-    nobody = discord.AllowedMentions.none()
-    with _refusals("the press of a button could not be answered"):
-        async with asyncio.timeout(REST_SECONDS):
-            if interaction.response.is_done():
-                await interaction.followup.send(answer.text, ephemeral=True, allowed_mentions=nobody)
-            else:
-                await interaction.response.send_message(answer.text, ephemeral=True, allowed_mentions=nobody)
-
-
-@contextmanager
-def _refusals(what: str) -> Iterator[None]:
-    """Log that Discord does not take something, or can't be reached; no text of an answer of its stands in the log."""
-    try:
-        yield
-    except discord.HTTPException as exc:
-        logger.warning("%s: Discord answered %s, error %s", what, exc.status, exc.code)
-    except (discord.DiscordException, aiohttp.ClientError, TimeoutError, OSError) as exc:
-        logger.warning("%s: %s", what, type(exc).__name__)
-    except RuntimeError:  # aiohttp's word for a client that has been closed meanwhile
-        logger.warning("%s: the connection to Discord is closed", what)
