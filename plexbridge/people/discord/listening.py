@@ -68,7 +68,10 @@ async def ignore(choices: Choices, request: Request) -> Answer:
             raise
         raise ForgetfulStore(str(error)) from error
     if is_ignored:
-        return _private("I don't hear you any more, in any server; nobody gets what you say. /ignore-me off ends that.")
+        return _private(
+            "I don't hear you any more, in any server: nothing of what you say goes to the speech model. "
+            "/ignore-me off ends that."
+        )
     return _private("I hear you again, from now on and in all servers.")
 
 

@@ -210,6 +210,20 @@ async def test_what_a_server_has_chosen_is_in_force_in_its_next_conversation(aut
         assert [await is_answered(world, person) for person in (ADA, BOB)] == [False, False]
 
 
+async def test_a_choice_that_is_read_slowly_does_not_replace_a_newer_one(autojump_clock: MockClock) -> None:
+    store = MemoryChoices({f"discord:{GUILD}": "one"}, delay_seconds=1.0)
+    audiences = make_audiences(store)
+    async with open_world(audiences=audiences) as world:
+        world.discord.enter(ADA, CHANNEL)
+        await trio.sleep(0.5)
+        store.delay_seconds = 0.0
+        await audiences.set_attention(GUILD, Mode.FLOOR)
+        await world.wait_live()
+        await enter(world, BOB)
+
+        assert boards(world) == [floor_of(ADA)]
+
+
 @pytest.mark.parametrize(("fault", "delay_seconds"), [(StoreError("broken"), 0.0), (None, 1_000.0)])
 async def test_choices_that_can_not_be_read_keep_nobody_waiting(
     fault: StoreError | None, delay_seconds: float, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
