@@ -19,6 +19,7 @@ from plexbridge.errors import RequestError
 
 FLOOR_SECONDS = 30.0
 """So long the holder may be silent; above the length of an answer that somebody listens to."""
+EVERYONE_SENTENCE = "I listen to everyone."
 COMPANY = 2
 """With so many people there is a question of who is listened to."""
 
@@ -88,7 +89,7 @@ class Attention:
     def sentence(self) -> str:
         """Who is listened to, in words; people are shown as mentions."""
         if self.mode is Mode.EVERYONE:
-            return "I listen to everyone."
+            return EVERYONE_SENTENCE
         if self.mode is Mode.ONE:
             started = ", who started this conversation" if self._one_id == self._starter_id else ""
             return f"I listen to one person: <@{self._one_id}>{started}."

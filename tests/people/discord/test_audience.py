@@ -5,7 +5,7 @@ import trio
 from trio.testing import MockClock
 
 from plexbridge.errors import DiscordError, RequestError, StoreError
-from plexbridge.people.discord.attention import FLOOR_SECONDS, Button, Mode
+from plexbridge.people.discord.attention import EVERYONE_SENTENCE, FLOOR_SECONDS, Button, Mode
 from plexbridge.people.discord.audience import ENDED_SENTENCE, FLOOR_BUTTONS
 from plexbridge.people.discord.audiences import LOAD_SECONDS, Audiences
 from plexbridge.people.discord.spurts import OPUS_SILENCE
@@ -16,7 +16,6 @@ from tests.people.discord.test_rooms import World, open_world
 
 CAL = 102
 TONE = tone_packets(20)
-EVERYONE = "I listen to everyone."
 FREE = 'I listen to who has the floor. It is free: press "Take the floor", and talk.'
 IDLE_SECONDS = 20.0
 WARNING = "Nobody has said anything for 10 seconds; I'll leave in 10 seconds unless somebody talks."
@@ -75,11 +74,11 @@ async def test_when_a_second_one_comes_it_is_said_whom_the_model_listens_to_and_
         await enter(world, ADA)
         assert world.said == []
         await enter(world, BOB)
-        assert world.said == [EVERYONE]
+        assert world.said == [EVERYONE_SENTENCE]
         world.discord.go(BOB)
         await enter(world, BOB, CAL)
 
-        assert world.said == [EVERYONE]
+        assert world.said == [EVERYONE_SENTENCE]
         assert await is_answered(world, ADA)
         assert await is_answered(world, CAL)
 
@@ -93,7 +92,7 @@ async def test_those_who_are_there_from_the_beginning_read_it_too(autojump_clock
         await world.wait_live()
         await trio.sleep(1.0)
 
-        assert world.said == [EVERYONE]
+        assert world.said == [EVERYONE_SENTENCE]
 
 
 async def test_with_the_floor_only_its_holder_is_heard_and_a_press_passes_it_on(autojump_clock: MockClock) -> None:
@@ -174,7 +173,7 @@ async def test_another_attention_is_in_force_at_once_and_told_to_all(autojump_cl
         await enter(world, ADA, BOB)
         await audiences.set_attention(GUILD, Mode.ONE)
         await trio.sleep(0.5)
-        assert world.said == [EVERYONE, one(ADA, is_starter=True)]
+        assert world.said == [EVERYONE_SENTENCE, one(ADA, is_starter=True)]
         assert [await is_answered(world, person) for person in (ADA, BOB)] == [True, False]
         await audiences.set_attention(GUILD, Mode.FLOOR)
         await trio.sleep(0.5)
@@ -183,7 +182,7 @@ async def test_another_attention_is_in_force_at_once_and_told_to_all(autojump_cl
         await trio.sleep(0.5)
 
         assert boards(world) == []
-        assert world.said[-1] == EVERYONE
+        assert world.said[-1] == EVERYONE_SENTENCE
         assert FREE not in world.said, "what is not so any more stands nowhere"
         assert [await is_answered(world, person) for person in (ADA, BOB)] == [True, True]
         with pytest.raises(RequestError, match="There is no floor to be had at the moment"):
@@ -235,7 +234,7 @@ async def test_choices_that_can_not_be_read_keep_nobody_waiting(
         await enter(world, BOB)
 
         assert seconds < LOAD_SECONDS + 2.0
-        assert world.said == [EVERYONE]
+        assert world.said == [EVERYONE_SENTENCE]
     assert "has chosen about being heard can't be read" in caplog.text
 
 
@@ -274,7 +273,7 @@ async def test_who_asks_not_to_be_heard_is_not_and_is_again_when_they_take_it_ba
         await trio.sleep(0.1)
 
         assert await is_answered(world, BOB)
-        assert world.said == [EVERYONE]
+        assert world.said == [EVERYONE_SENTENCE]
 
 
 async def test_people_who_are_not_to_be_heard_have_no_conversation_of_their_own(autojump_clock: MockClock) -> None:
