@@ -32,6 +32,7 @@ from plexbridge.store.address import EXPECTED, in_folder, parse_store_url
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["text", "json"]
+Attention = Literal["everyone", "floor", "one"]
 
 DEFAULT_FILE = Path("config.toml")
 """Read when no file is named and it is there; relative to the working directory."""
@@ -258,6 +259,7 @@ class DiscordConfig(_Table):
     prefix_commands: bool = Field(default=False, description="true or false")
     guilds: _Ids = ()
     channels: _Ids = ()
+    attention: Attention = _choice("everyone", among=Attention)
     text_channel: int | None = Field(default=None, ge=1, le=MAX_ID, description="the id of a channel")
     proxy: Annotated[str, Shown(mask_url)] | None = Field(
         default=None, repr=False, description="the address of an HTTP proxy, such as http://localhost:3128"
@@ -302,6 +304,12 @@ class QueueConfig(_Table):
     place_seconds: float = _seconds(60.0)
 
 
+class HearingConfig(_Table):
+    """What is done about what people say, or don't."""
+
+    idle_minutes: int = _whole(10, 0, 1_440)
+
+
 class StoreConfig(_Table):
     """Where it is kept what people have set: a file of SQLite, or a database of a PostgreSQL server."""
 
@@ -337,6 +345,7 @@ class Config(_Table):
     audio: AudioConfig = AudioConfig()
     discord: DiscordConfig = DiscordConfig()
     queue: QueueConfig = QueueConfig()
+    hearing: HearingConfig = HearingConfig()
     store: StoreConfig = StoreConfig()
     log: LogConfig = LogConfig()
     _path: Path | None = PrivateAttr(default=None)

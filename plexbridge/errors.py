@@ -180,3 +180,12 @@ class StoreError(PlexbridgeError):
     """What people have set can't be saved or read: the database is locked, full, damaged, gone or silent."""
 
     user_message = "Your settings can't be saved or read at the moment."
+
+
+class ForgetfulStore(StoreError):
+    """Somebody has asked not to be heard, which holds but can't be saved."""
+
+    user_message = (
+        "I don't hear you any more, but that can't be saved at the moment and will be forgotten when I am restarted. "
+        "Please say it again later."
+    )

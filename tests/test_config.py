@@ -123,6 +123,23 @@ def test_a_conversation_has_ten_minutes_while_others_wait_unless_that_is_changed
     )
 
 
+def test_everybody_is_listened_to_unless_somebody_chooses_otherwise() -> None:
+    assert Config().discord.attention == "everyone"
+    assert load_text('[discord]\nattention = "floor"\n').discord.attention == "floor"
+    assert load(None, {"PLEXBRIDGE_DISCORD_ATTENTION": "one"}).discord.attention == "one"
+    (fault,) = faults_of('[discord]\nattention = "all"\n')
+    assert fault.startswith('discord.attention: found "all", expected one of "everyone", "floor", "one"')
+
+
+def test_a_silent_room_is_left_after_ten_minutes_or_another_time_or_never() -> None:
+    assert Config().hearing.idle_minutes == 10
+    assert load_text("[hearing]\nidle_minutes = 0\n").hearing.idle_minutes == 0
+    assert load(None, {"PLEXBRIDGE_HEARING_IDLE_MINUTES": "90"}).hearing.idle_minutes == 90
+    assert faults_of("[hearing]\nidle_minutes = -1\n") == (
+        "hearing.idle_minutes: found -1, expected a whole number from 0 to 1440",
+    )
+
+
 def test_commands_with_a_prefix_are_off_unless_somebody_turns_them_on() -> None:
     assert not Config().discord.prefix_commands
     assert load_text("[discord]\nprefix_commands = true\n").discord.prefix_commands
@@ -428,12 +445,13 @@ def test_a_prompt_that_no_request_can_hold_is_a_fault_and_is_not_shown() -> None
         ('voice = "x"', "voice: found an unknown key, expected keys in sections only; nearest: persona.voice"),
         (
             "[modle]\nurl = 1",
-            "modle: found an unknown section, expected model, persona, audio, discord, queue, store, log; "
+            "modle: found an unknown section, expected model, persona, audio, discord, queue, hearing, store, log; "
             "nearest: model",
         ),
         (
             "[[logs]]",
-            "logs: found an unknown section, expected model, persona, audio, discord, queue, store, log; nearest: log",
+            "logs: found an unknown section, expected model, persona, audio, discord, queue, hearing, store, log; "
+            "nearest: log",
         ),
     ],
 )

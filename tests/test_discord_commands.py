@@ -14,24 +14,31 @@ import trio
 from plexbridge.config import ModelConfig, PersonaConfig
 from plexbridge.errors import PlexbridgeError
 from plexbridge.model.health import ModelStatus
-from plexbridge.people.discord.asking import Answer, Command, Request
+from plexbridge.people.discord.asking import Answer, Command, Press, Request
+from plexbridge.people.discord.attention import Button
 from plexbridge.people.discord.commands import Commands
 from plexbridge.people.discord.portal import open_portal
-from plexbridge.people.discord.slash import BUSY, CROSSING_LIMIT, GONE, PENDING_LIMIT, PERSONA_CHARS
+from plexbridge.people.discord.replies import view_of
+from plexbridge.people.discord.slash import BUSY, CROSSING_LIMIT, GONE, OLD_BUTTON, PENDING_LIMIT, PERSONA_CHARS
 from plexbridge.people.discord.status import RoomStatus
 from plexbridge.store.settings import open_store
 from tests.discord_server.control import Control, run_discord_server
+from tests.discord_server.probe_bot import discord
 from tests.discord_server.probing import wait_until
+from tests.people.discord.choices import make_audiences
 from tests.people.discord.command_bot import CommandBot
 
 pytestmark = pytest.mark.live
 
 EPHEMERAL, LOADING = 1 << 6, 1 << 7
-MESSAGE, DEFERRED, CHOICES = 4, 5, 8
+MESSAGE, DEFERRED, DEFERRED_UPDATE, CHOICES = 4, 5, 6, 8
 CALLBACK = "/interactions/.*/callback"
-TEXTS: dict[Command, dict[str, str]] = {
+OPTIONS: dict[Command, dict[str, str | int]] = {
     Command.VOICE: {"name": "NATM1"},
     Command.PERSONA: {"text": "You are a walrus."},
+    Command.ATTENTION: {"mode": "floor"},
+    Command.VOLUME: {"percent": 50},
+    Command.IGNORE_ME: {"switch": "on"},
 }
 
 
@@ -73,7 +80,8 @@ def general(control: Control) -> int:
 
 def use(control: Control, person: int, command: Command) -> int:
     """Let a person use a command, with a fitting option; return the interaction's id."""
-    return control.use_command(person, general(control), command.value, **TEXTS.get(command, {}))
+    options = OPTIONS.get(command, {}) | ({"person": person} if command is Command.VOLUME else {})
+    return control.use_command(person, general(control), command.value, **options)
 
 
 def wait_callback(control: Control, interaction_id: int) -> Any:
@@ -135,6 +143,15 @@ def test_the_commands_are_registered_for_servers_only(server: Control, bot: Comm
     assert (name["name"], name["autocomplete"], name["required"]) == ("name", True, True)
     (text,) = commands["persona"]["options"]
     assert (text["name"], text["max_length"]) == ("text", PERSONA_CHARS)
+    assert [choice["value"] for choice in commands["attention"]["options"][0]["choices"]] == [
+        "everyone",
+        "floor",
+        "one",
+    ]
+    percent, person = sorted(commands["volume"]["options"], key=lambda option: str(option["name"]))
+    assert (percent["min_value"], percent["max_value"]) == (0, 200)
+    assert person["type"] == 6
+    assert [choice["value"] for choice in commands["ignore-me"]["options"][0]["choices"]] == ["on", "off"]
     assert all(not commands[name]["options"] for name in ("join", "leave", "status", "voices", "reset"))
 
 
@@ -176,7 +193,7 @@ def test_each_command_is_passed_on_and_answered_to_those_it_concerns(
     used = use(server, ada, command)
     payload = wait_callback(server, used)
 
-    text = next(iter(TEXTS.get(command, {}).values()), "")
+    text = f"<@{ada}> 50" if command is Command.VOLUME else next(iter(OPTIONS.get(command, {}).values()), "")
     assert payload["type"] == MESSAGE
     assert payload["data"]["content"] == f"{command.value} {text}".strip()
     assert bool(payload["data"].get("flags", 0) & EPHEMERAL) is (command not in (Command.JOIN, Command.LEAVE))
@@ -185,7 +202,7 @@ def test_each_command_is_passed_on_and_answered_to_those_it_concerns(
     assert (request.command, request.text) == (command, text)
     assert (request.guild_id, request.user_id) == (server.ready.guild_id, ada)
     assert request.voice_channel_id is None
-    assert not request.may_move_members
+    assert not any((request.may_move_members, request.may_manage_server, request.may_mute_members))
 
 
 def test_where_the_person_is_goes_with_the_request(server: Control, bot: CommandBot, ada: int) -> None:
@@ -205,7 +222,9 @@ def test_what_the_person_may_do_where_the_bot_is_goes_with_the_request(
     server: Control, bot: CommandBot, ada: int
 ) -> None:
     bob = server.add_person("Bob")
-    server.set_member_permissions(ada, "view_channel", "send_messages", "connect", "move_members")
+    server.set_member_permissions(
+        ada, "view_channel", "send_messages", "connect", "move_members", "manage_guild", "mute_members"
+    )
 
     for channel in (None, server.voice_channel()):
         bot.enter(channel)
@@ -216,7 +235,9 @@ def test_what_the_person_may_do_where_the_bot_is_goes_with_the_request(
     bot.enter(None)
 
     expected = [(ada, True), (ada, True), (bob, False), (bob, False)] * 2
-    assert [(request.user_id, request.may_move_members) for request in bot.answered] == expected
+    rights = ("may_move_members", "may_manage_server", "may_mute_members")
+    for right in rights:
+        assert [(request.user_id, getattr(request, right)) for request in bot.answered] == expected, right
 
 
 def test_a_half_typed_voice_is_completed(server: Control, bot: CommandBot, ada: int) -> None:
@@ -373,17 +394,89 @@ def test_a_command_of_an_earlier_version_is_said_to_be_gone(
     assert ours(caplog) == []
 
 
-def test_components_and_forms_that_nobody_knows_disturb_nothing(
+def test_components_that_nobody_knows_are_answered_and_forms_disturb_nothing(
     server: Control, bot: CommandBot, ada: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    message = bot.write(general(server), "a message of an earlier version, which had a button")
+    menu: discord.ui.Select[Any] = discord.ui.Select(custom_id="old-menu", options=[discord.SelectOption(label="tea")])
+    message = bot.write(
+        general(server), "of an earlier version", discord.ui.Button(custom_id="old-button", label="?"), menu
+    )
 
-    server.press_button(ada, message, "old-button")
-    server.choose(ada, message, "old-menu", "tea")
+    used = [server.press_button(ada, message, "old-button"), server.choose(ada, message, "old-menu", "tea")]
+    payloads = [wait_callback(server, each) for each in used]
     server.submit_modal(ada, general(server), "old-form", name="Ada")
 
+    assert [(payload["type"], payload["data"]["content"]) for payload in payloads] == [(MESSAGE, OLD_BUTTON)] * 2
+    assert all(payload["data"]["flags"] & EPHEMERAL for payload in payloads)
+    assert bot.presses == []
     assert wait_callback(server, use(server, ada, Command.STATUS))["data"]["content"] == "status"
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+def put_floor(bot: CommandBot, control: Control) -> int:
+    """Return a message with the floor's buttons."""
+    return bot.write(general(control), "the floor", *view_of(tuple(Button)).children)
+
+
+@pytest.mark.parametrize("delay_seconds", [0.0, 2.0])
+@pytest.mark.parametrize("sentence", ["", "You have the floor."])
+def test_a_press_is_acknowledged_in_time_and_answered_only_to_who_pressed(
+    server: Control, bot: CommandBot, ada: int, delay_seconds: float, sentence: str
+) -> None:
+    message = put_floor(bot, server)
+    before = server.messages(general(server))
+    bot.delay_seconds, bot.press_answer = delay_seconds, Answer(sentence, is_private=True)
+
+    used = server.press_button(ada, message, Button.TAKE.value)
+    payload = wait_callback(server, used)
+    if sentence and delay_seconds:
+        server.wait("interaction", "followup", interaction_id=used)
+
+    is_direct = bool(sentence) and not delay_seconds
+    assert payload["type"] == (MESSAGE if is_direct else DEFERRED_UPDATE)
+    assert server.interaction(used)["callback_seconds"] < 2.5
+    answers = [payload["data"]] if is_direct else server.interaction(used)["followups"]
+    assert [answer["content"] for answer in answers] == ([sentence] if sentence else [])
+    assert all(answer["flags"] & EPHEMERAL for answer in answers)
+    shown = [each for each in server.messages(general(server)) if not each["flags"] & EPHEMERAL]
+    assert shown[-1] == [each for each in before if not each["flags"] & EPHEMERAL][-1], "the message is as it was"
+    (press,) = bot.presses
+    assert (press.button, press.message_id, press.user_id, press.guild_id) == (
+        Button.TAKE,
+        message,
+        ada,
+        server.ready.guild_id,
+    )
+    assert press.voice_channel_id is None
+
+
+def test_a_press_that_discord_refuses_the_answer_to_is_one_line(
+    server: Control, bot: CommandBot, ada: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    message = put_floor(bot, server)
+    refuse(server, CALLBACK, status=404, code=10062)
+
+    server.press_button(ada, message, Button.FREE.value)
+    wait_until(lambda: bool(ours(caplog)))
+
+    (record,) = ours(caplog)
+    assert record.getMessage() == "the press of a button could not be answered: Discord answered 404, error 10062"
+
+
+def test_buttons_stand_under_an_answer_that_has_them(server: Control, bot: CommandBot, ada: int) -> None:
+    bot.buttons = (Button.TAKE, Button.FREE)
+
+    used = wait_callback(server, use(server, ada, Command.STATUS))
+    message = server.say(ada, general(server), "!status")
+    wait_until(lambda: bool(replies(server, message)))
+
+    (reply,) = replies(server, message)
+    for components in (used["data"]["components"], reply["components"]):
+        (row,) = components
+        assert [(each["type"], each["custom_id"]) for each in row["components"]] == [
+            (2, Button.TAKE.value),
+            (2, Button.FREE.value),
+        ]
 
 
 @pytest.mark.parametrize("delay_seconds", [0.0, 2.0])
@@ -429,6 +522,9 @@ def test_commands_leave_a_way_for_other_news_and_too_many_are_turned_away(
         ("!voice-list", "voices"),
         ("!prompt You are a walrus.", "persona You are a walrus."),
         ("!reset", "reset"),
+        ("!attention one", "attention one"),
+        ("!volume <@17> 50", "volume <@17> 50"),
+        ("!ignore-me off", "ignore-me off"),
     ],
 )
 def test_a_prefix_command_is_answered_with_a_reply_that_calls_nobody(
@@ -543,9 +639,9 @@ async def test_commands_cross_into_trio_and_settings_stay_in_the_store(own_serve
         return answers + [wait_answer(own_server, each)["content"].splitlines()[-1] for each in used]
 
     async with open_store(f"sqlite:///{tmp_path}/store.db") as store, open_portal() as portal:
-        commands = Commands(NoConversations(), store, persona=persona, models=models)
+        commands = Commands(NoConversations(), store, make_audiences(), persona=persona, models=models)
 
-        async def answering(request: Request) -> Answer:
+        async def answering(request: Request | Press) -> Answer:
             return await portal.into_trio(commands.answer, request)
 
         bot = CommandBot(own_server.ready, answering=answering)

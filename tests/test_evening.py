@@ -35,6 +35,7 @@ EVENTS = (
     r"Ada +/status",
     r"@Ada started it",
     r"Bob enters #Voice\.",
+    r"plexbridge +I listen to everyone\.",
     r"Bob talks for [\d.]+ s\.",
     r"The answer reaches Ada [\d.]+ s and Bob [\d.]+ s",
     r"The model's server is killed\.",

@@ -43,7 +43,8 @@ LAYERS = (
         model.protocol model.conversation model.request model.text model.voices model.answers
         model.health model.placement model.standing model.turns
         session.ledger session.people session.retry
-        people.discord.attendance people.discord.captions people.discord.inbox people.discord.spurts
+        people.discord.attendance people.discord.attention people.discord.idleness
+        people.discord.captions people.discord.inbox people.discord.spurts
         people.discord.rtp people.discord.stream people.discord.receiver
         people.discord.asking people.discord.deafness people.discord.endings people.discord.muteness
         people.discord.status
@@ -67,9 +68,12 @@ LAYERS = (
         people.wav people.discord.portal people.discord.library people.discord.internals
         people.discord.line people.discord.talk people.discord.voice people.discord.chat people.discord.rooms
         people.discord.notice people.discord.bot people.discord.front
-        people.discord.commands people.discord.slash
+        people.discord.commands people.discord.listening people.discord.replies
+        people.discord.slash
+        people.discord.board people.discord.audience people.discord.audiences
         store.faults store.schema store.file store.revision store.database store.settings
         store.migrations.env store.migrations.versions.r0001_person_settings
+        store.migrations.versions.r0002_servers
         screen check call run cli __main__
         """,
     ),

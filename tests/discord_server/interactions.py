@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.discord_server.answers import Publish
+from tests.discord_server.components import BUTTON, components_of
 from tests.discord_server.guild import Channel, Json, User, new_id
 from tests.discord_server.record import Record
 from tests.discord_server.world import World
 
 PING, COMMAND, COMPONENT, AUTOCOMPLETE, MODAL = 1, 2, 3, 4, 5
-SUBCOMMAND, SUBCOMMAND_GROUP = 1, 2
+SUBCOMMAND, SUBCOMMAND_GROUP, USER_OPTION = 1, 2, 6
+EPHEMERAL = 1 << 6
 INTERACTION_LIMIT = 1_000
 
 
@@ -88,6 +90,7 @@ class Interactions:
             described = found[0]
             chain.append(described)
         given = [self._option(described, key, value, focused) for key, value in options.items()]
+        resolved = self._resolved(channel.guild_id, given)
         for level in reversed(chain):
             given = [{"name": level["name"], "type": level["type"], "options": given}]
         data = {
@@ -96,6 +99,7 @@ class Interactions:
             "type": 1,
             "options": given,
             "guild_id": str(channel.guild_id),
+            **({"resolved": resolved} if resolved else {}),
         }
         shown = " ".join([f"/{path}", *(f"{key}:{value}" for key, value in options.items())])
         return self._create(COMMAND if focused is None else AUTOCOMPLETE, user, channel, data, shown)
@@ -106,7 +110,24 @@ class Interactions:
         if name not in types:
             raise ValueError(f"{described['name']} has no option {name}")
         shown = {"name": name, "type": types[name], "value": value}
+        if types[name] == USER_OPTION:
+            shown["value"] = str(value)
         return shown | {"focused": True} if name == focused else shown
+
+    def _resolved(self, guild_id: int, given: list[Json]) -> Json:
+        """Return the people that options name, as the bot is told of them."""
+        guild = self._world.guilds[guild_id]
+        users = [guild.members[int(option["value"])] for option in given if option["type"] == USER_OPTION]
+        if not users:
+            return {}
+        return {
+            "users": {str(user.id): user.to_json() for user in users},
+            "members": {
+                str(user.id): guild.member_json(user, with_user=False)
+                | {"permissions": str(guild.permissions_of(user.id, None))}
+                for user in users
+            },
+        }
 
     def use_component(
         self,
@@ -117,9 +138,17 @@ class Interactions:
         component_type: int,
         values: list[str],
     ) -> Interaction:
-        """Press a button (type 2) or choose in a menu (type 3) of a message."""
-        data: Json = {"custom_id": custom_id, "component_type": component_type}
-        if component_type != 2:
+        """Press a button (type 2) or choose in a menu (type 3) of a message.
+
+        Raises `ValueError` where Discord's client shows the person no such thing, or does not let it be used.
+        """
+        component = next((c for c in components_of(message["components"]) if c.get("custom_id") == custom_id), None)
+        if component is None or component["type"] != component_type or component.get("disabled"):
+            raise ValueError(f"message {message['id']} has no {custom_id} that can be used")
+        if message["flags"] & EPHEMERAL and user.id != int(message["interaction_metadata"]["user"]["id"]):
+            raise ValueError(f"message {message['id']} is for somebody else's eyes only")
+        data: Json = {"id": component["id"], "custom_id": custom_id, "component_type": component_type}
+        if component_type != BUTTON:
             data["values"] = values
         shown = " ".join([custom_id, *values])
         return self._create(COMPONENT, user, channel, data, shown, message)

@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from tests.discord_server.answers import Publish, RestError, json_response, no_content, read_payload, unknown
+from tests.discord_server.components import check_components
 from tests.discord_server.guild import Channel, Json, User
 from tests.discord_server.record import Record
 from tests.discord_server.rest import API_PREFIX
@@ -13,12 +14,13 @@ GUILD_MESSAGES_INTENT = 1 << 9
 
 
 def check_content(payload: Json) -> None:
-    """Refuse what Discord refuses: empty messages and those over 2000 characters; raises `RestError`."""
+    """Refuse what Discord refuses: empty messages, those over 2000 characters, odd components; raises `RestError`."""
     content = payload.get("content") or ""
     if len(content) > MESSAGE_LIMIT_CHARACTERS:
         raise RestError(400, 50035, "Invalid Form Body: content is over 2000 characters")
     if not content and not any(payload.get(key) for key in ("embeds", "components", "attachments", "sticker_ids")):
         raise RestError(400, 50006, "Cannot send an empty message")
+    check_components(payload.get("components") or [])
 
 
 def shown_message(message: Json) -> Json:

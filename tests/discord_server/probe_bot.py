@@ -51,6 +51,17 @@ class Panel(discord.ui.View):
         """Show the form."""
         await interaction.response.send_modal(Form(custom_id="panel-form"))
 
+    @discord.ui.button(label="Count", custom_id="panel-count")
+    async def count(self, interaction: discord.Interaction, button: discord.ui.Button[Any]) -> None:
+        """Change the message that it is under."""
+        await interaction.response.edit_message(content="pressed")
+
+    @discord.ui.button(label="Nothing", custom_id="panel-nothing")
+    async def stay(self, interaction: discord.Interaction, button: discord.ui.Button[Any]) -> None:
+        """Leave everything as it is, and say something to who pressed, and later a word more."""
+        await interaction.response.defer()
+        await interaction.followup.send("only for you", view=Panel(timeout=None), ephemeral=True)
+
     @discord.ui.select(custom_id="panel-menu", options=[discord.SelectOption(label=name) for name in ("tea", "milk")])
     async def choose(self, interaction: discord.Interaction, menu: discord.ui.Select[Any]) -> None:
         """Answer with the choice."""
@@ -144,6 +155,10 @@ class ProbeBot:
         async def echo(interaction: discord.Interaction, text: str) -> None:
             await interaction.response.send_message(text, ephemeral=True)
             await interaction.followup.send(f"{text} again")
+
+        @tree.command(description="Greet somebody")
+        async def greet(interaction: discord.Interaction, whom: discord.User) -> None:
+            await interaction.response.send_message(f"{type(whom).__name__} {whom.name}")
 
         @tree.command(description="Answer later")
         async def later(interaction: discord.Interaction, seconds: float, defer: bool) -> None:

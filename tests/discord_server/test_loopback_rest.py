@@ -8,7 +8,11 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
 
+from tests.discord_server.answers import RestError
+from tests.discord_server.components import check_components
 from tests.discord_server.control import Control, run_discord_server
+from tests.discord_server.control_client import ControlError
+from tests.discord_server.guild import Json
 from tests.discord_server.probe_bot import ProbeBot, discord
 from tests.discord_server.probing import (
     wait_until,
@@ -125,6 +129,57 @@ def test_a_button_a_menu_and_a_form_reach_the_bot(discord_server: Control, bot: 
     assert answers[0]["type"] == 9, "the button shows the form"
     assert answers[1]["data"]["content"] == "tea"
     assert answers[2]["data"]["content"] == "Ada"
+
+
+def test_a_button_changes_its_message_or_leaves_it_and_answers_who_pressed(
+    discord_server: Control, bot: ProbeBot
+) -> None:
+    ada, bob = discord_server.add_person("Ada"), discord_server.add_person("Bob")
+    general = discord_server.ready.channels["general"]
+    message = bot.send_panel(general)
+
+    def shown() -> str:
+        return next(str(m["content"]) for m in discord_server.messages(general) if int(m["id"]) == message)
+
+    nothing = discord_server.press_button(ada, message, "panel-nothing")
+    discord_server.wait("interaction", "followup", interaction_id=nothing)
+    before = shown()
+    changed = discord_server.press_button(ada, message, "panel-count")
+    discord_server.wait("interaction", "callback", interaction_id=changed)
+
+    (answer,) = discord_server.interaction(nothing)["followups"]
+    assert discord_server.interaction(nothing)["callback"]["type"] == 6
+    assert discord_server.interaction(changed)["callback"]["type"] == 7
+    assert (before, shown(), answer["content"]) == ("panel", "pressed", "only for you")
+    with pytest.raises(ControlError, match="for somebody else's eyes"):
+        discord_server.press_button(bob, int(answer["id"]), "panel-count")
+    with pytest.raises(ControlError, match="no other-button"):
+        discord_server.press_button(ada, message, "other-button")
+
+
+@pytest.mark.parametrize(
+    "buttons",
+    [
+        [{"type": 2, "style": 1, "label": "x" * 81, "custom_id": "a"}],
+        [{"type": 2, "style": 1, "label": "a", "custom_id": ""}],
+        [{"type": 2, "style": 1, "label": "a", "custom_id": "same"}] * 2,
+        [{"type": 2, "style": 1, "label": "a", "custom_id": f"{number}"} for number in range(6)],
+        [],
+    ],
+)
+def test_components_that_discord_does_not_take_are_refused(buttons: list[Json]) -> None:
+    with pytest.raises(RestError, match="Invalid Form Body"):
+        check_components([{"type": 1, "components": buttons}])
+
+
+def test_a_person_in_an_option_reaches_the_bot_as_a_member(discord_server: Control, bot: ProbeBot) -> None:
+    bot.sync_commands()
+    ada, bob = discord_server.add_person("Ada"), discord_server.add_person("Bob")
+
+    used = discord_server.use_command(ada, discord_server.ready.channels["general"], "greet", whom=bob)
+    answered = discord_server.wait("interaction", "callback", interaction_id=used)
+
+    assert answered.data["payload"]["data"]["content"] == "Member Bob"
 
 
 def test_a_wrong_token_is_refused_in_rest() -> None:

@@ -6,6 +6,7 @@ The world knows nothing of connections. Who tells clients of a change is the gat
 import time
 from typing import Any
 
+from tests.discord_server.components import numbered
 from tests.discord_server.guild import Channel, Guild, Json, User, new_id
 
 MESSAGE_LIMIT = 5_000
@@ -75,7 +76,7 @@ class World:
             "mention_roles": [],
             "attachments": payload.get("attachments") or [],
             "embeds": payload.get("embeds") or [],
-            "components": payload.get("components") or [],
+            "components": numbered(payload.get("components") or []),
             "flags": payload.get("flags") or 0,
             "nonce": payload.get("nonce"),
             "pinned": False,
@@ -94,5 +95,6 @@ class World:
         for key in ("content", "embeds", "components", "flags", "attachments", "allowed_mentions"):
             if key in payload:
                 message[key] = payload[key] if payload[key] is not None else ("" if key == "content" else [])
+        message["components"] = numbered(message["components"])
         message["edited_timestamp"] = timestamp()
         return message

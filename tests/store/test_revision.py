@@ -11,7 +11,7 @@ from sqlalchemy.pool import NullPool
 from plexbridge.errors import ConfigError
 from plexbridge.store.revision import VERSION_TABLE
 from plexbridge.store.schema import METADATA
-from plexbridge.store.settings import PersonSettings, count_people, open_store
+from plexbridge.store.settings import PersonSettings, ServerSettings, count_people, open_store
 from tests.store.disk import execute, tables, write
 
 FIRST_REVISION = """
@@ -44,7 +44,7 @@ async def test_a_database_is_made_whole_and_opening_it_again_changes_nothing(pat
         settings = await store.load("discord:1")
 
     assert settings == PersonSettings(voice="NATM1")
-    assert tables(path) == made == {"person_settings", VERSION_TABLE}
+    assert tables(path) == made == {*METADATA.tables, VERSION_TABLE}
 
 
 async def test_an_empty_file_is_taken_as_a_new_database(path: Path, url: str) -> None:
@@ -60,6 +60,18 @@ async def test_a_file_of_the_first_revision_keeps_its_data(path: Path, url: str)
     async with open_store(url) as store:
         assert await store.load("discord:1") == PersonSettings(voice="NATM1")
         assert await store.load("discord:2") == PersonSettings(prompt="a poet")
+        assert await store.load_server("discord:3") == ServerSettings()
+        assert await store.load_ignored() == frozenset()
+
+
+async def test_the_people_in_a_file_of_the_first_revision_are_counted_and_it_stays_what_it_is(
+    path: Path, url: str
+) -> None:
+    execute(path, FIRST_REVISION)
+
+    assert await count_people(url) == 2
+
+    assert tables(path) == {"person_settings", VERSION_TABLE}
 
 
 async def test_the_migrations_arrive_at_the_tables_that_the_code_uses(path: Path, url: str) -> None:
@@ -81,7 +93,7 @@ async def test_a_database_of_a_newer_version_is_refused_and_left_as_it_is(path: 
             await attempt()
 
         assert caught.value.faults == (
-            f'store.url: found the revision "0042" of a newer plexbridge at "{url}", expected "0001" or an older one: '
+            f'store.url: found the revision "0042" of a newer plexbridge at "{url}", expected "0002" or an older one: '
             "use the newer plexbridge, or name another database",
         )
     assert tables(path) == {VERSION_TABLE}

@@ -10,10 +10,11 @@ import pytest
 import trio
 
 from plexbridge.errors import ConfigError
-from plexbridge.store.settings import PersonSettings, SettingsStore, count_people, open_store
+from plexbridge.store.settings import PersonSettings, ServerSettings, SettingsStore, count_people, open_store
 from tests.store.disk import modes, read, write
 
 ANNA, BEN = "discord:1", "discord:2"
+SERVER, OTHER_SERVER = "discord:8", "discord:9"
 
 
 @pytest.fixture
@@ -65,6 +66,53 @@ async def test_a_reset_forgets_one_person_and_tells_whether_there_was_anything(s
 
     assert await store.load(ANNA) == PersonSettings()
     assert await store.load(BEN) == PersonSettings("NATM2")
+
+
+async def test_what_a_server_sets_is_its_own_and_outlives_the_store(url: str) -> None:
+    async with open_store(url) as store:
+        assert await store.load_server(SERVER) == ServerSettings(attention=None, percents={})
+        await store.set_attention(SERVER, "floor")
+        await store.set_attention(SERVER, "one")
+        await store.set_volume(SERVER, ANNA, 50)
+        await store.set_volume(SERVER, BEN, 0)
+        await store.set_volume(SERVER, ANNA, 150)
+        await store.set_volume(OTHER_SERVER, ANNA, 10)
+
+    async with open_store(url) as store:
+        assert await store.load_server(SERVER) == ServerSettings("one", {ANNA: 150, BEN: 0})
+        assert await store.load_server(OTHER_SERVER) == ServerSettings(None, {ANNA: 10})
+
+
+async def test_the_usual_volume_is_not_kept(store: SettingsStore) -> None:
+    await store.set_volume(SERVER, ANNA, 50)
+    await store.set_volume(SERVER, ANNA, 100)
+    await store.set_volume(SERVER, BEN, 100)
+
+    assert await store.load_server(SERVER) == ServerSettings()
+
+
+async def test_who_asks_not_to_be_heard_is_remembered_also_after_a_reset_until_they_take_it_back(url: str) -> None:
+    async with open_store(url) as store:
+        for person in (ANNA, ANNA, BEN):
+            await store.set_ignored(person, is_ignored=True)
+        await store.set_voice(ANNA, "NATM1")
+        await store.reset(ANNA)
+        await store.set_ignored(BEN, is_ignored=False)
+        await store.set_ignored(BEN, is_ignored=False)
+
+    async with open_store(url) as store:
+        assert await store.load_ignored() == {ANNA}
+
+
+async def test_people_of_whom_anything_is_stored_are_counted_once(url: str) -> None:
+    async with open_store(url) as store:
+        await store.set_voice(ANNA, "NATM1")
+        await store.set_ignored(ANNA, is_ignored=True)
+        await store.set_volume(SERVER, ANNA, 50)
+        await store.set_volume(OTHER_SERVER, ANNA, 50)
+        await store.set_ignored(BEN, is_ignored=True)
+
+    assert await count_people(url) == 2
 
 
 @pytest.mark.parametrize("text", ["", "'; DROP TABLE person_settings; --", "äöü 語 🎧\n\t%s :x ?", "x" * 100_000])

@@ -12,10 +12,12 @@ from enum import Enum
 
 from plexbridge.errors import RequestError
 from plexbridge.model.voices import VOICE_GROUPS, VOICES, check_voice
+from plexbridge.people.discord.attention import Button
 
 CHOICE_LIMIT = 25
 """Discord shows no more choices than that."""
 SIMILAR_CHOICES = 5
+MAX_PERCENT = 200
 TYPED_CHARS = 64
 """More of what is typed is not looked at."""
 
@@ -30,11 +32,14 @@ class Command(Enum):
     VOICES = "voices"
     PERSONA = "persona"
     RESET = "reset"
+    ATTENTION = "attention"
+    VOLUME = "volume"
+    IGNORE_ME = "ignore-me"
 
     @property
     def takes_text(self) -> bool:
         """Whether something stands behind the name."""
-        return self in (Command.VOICE, Command.PERSONA)
+        return self in (Command.VOICE, Command.PERSONA, Command.ATTENTION, Command.VOLUME, Command.IGNORE_ME)
 
     @property
     def is_private(self) -> bool:
@@ -49,6 +54,8 @@ _PREFIXED: Mapping[str, Command] = {
 }
 
 
+_PREFIX = "discord:"
+_VOLUME = re.compile(r"<@!?(?P<user_id>\d{1,20})>\s*(?P<percent>\d{1,3})\s*%?", re.ASCII)
 _MESSAGE = re.compile(r"!(?P<name>[a-z-]+)(?:\s(?P<text>.*))?", re.IGNORECASE | re.DOTALL)
 
 
@@ -64,6 +71,30 @@ class Request:
     voice_channel_id: int | None
     """Where the person is."""
     may_move_members: bool
+    may_manage_server: bool = False
+    may_mute_members: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is in the log."""
+        return f"/{self.command.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """A person's press of a button under a message of the bot's."""
+
+    button: Button
+    message_id: int
+    guild_id: int
+    user_id: int
+    voice_channel_id: int | None
+    """Where the person is."""
+
+    @property
+    def name(self) -> str:
+        """What it is in the log."""
+        return f"the button {self.button.value}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +102,9 @@ class Answer:
     """What the person reads, alone or with everybody in the channel."""
 
     text: str
+    """Empty where what was asked for shows by itself, as in the message whose button was pressed."""
     is_private: bool
+    buttons: tuple[Button, ...] = ()
 
 
 def parse_prefixed(content: str) -> tuple[Command, str] | None:
@@ -88,9 +121,36 @@ def parse_prefixed(content: str) -> tuple[Command, str] | None:
     return command, text
 
 
+def parse_volume(text: str) -> tuple[int, int]:
+    """Return the user and the percentage in `@Ada 50`, as Discord writes it; raises RequestError."""
+    parts = _VOLUME.fullmatch(text)
+    percent = -1 if parts is None else int(parts["percent"])
+    if parts is None or percent > MAX_PERCENT:
+        raise RequestError(f"Name a person and a percentage from 0 to {MAX_PERCENT}, as in /volume @Ada 50.")
+    return int(parts["user_id"]), percent
+
+
+def parse_switch(text: str) -> bool:
+    """Return whether something is to be on; raises RequestError."""
+    switch = {"on": True, "off": False}.get(text.strip().lower())
+    if switch is None:
+        raise RequestError("Say /ignore-me on if I am not to hear you, and /ignore-me off if I am.")
+    return switch
+
+
 def person_id(user_id: int) -> str:
     """Return the name under which a Discord user's settings are kept."""
-    return f"discord:{user_id}"
+    return f"{_PREFIX}{user_id}"
+
+
+def user_id_of(person_id: str) -> int:
+    """Return whose settings are kept under a name that `person_id` has returned."""
+    return int(person_id.removeprefix(_PREFIX))
+
+
+def server_id(guild_id: int) -> str:
+    """Return the name under which a Discord server's settings are kept."""
+    return f"{_PREFIX}{guild_id}"
 
 
 def voice_choices(typed: str) -> list[tuple[str, str]]:

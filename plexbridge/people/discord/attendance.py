@@ -5,7 +5,8 @@ A pure core. It is shown every change of presence and every end of a conversatio
 A conversation starts where somebody *enters* a channel, unless that is switched off, and where somebody asks for it
 (`join`); whoever did so is its starter. After one that failed, whoever wants another enters again, or asks. It ends
 when the last human has left, and when somebody asks for that (`leave`). Where a moderator moves the bot, it goes on
-with the people there. The bot itself and other bots are no humans, which who takes the presence has to see to.
+with the people there. The bot itself and other bots are no humans, which who takes the presence has to see to. Nor
+are, for all that follows here, those who have asked not to be heard; but they may ask for a conversation of others.
 
 A conversation may have to wait for a model, with its people in their channel and the bot in none (`waits`). Then it
 does not end when everybody has left: how long its place in the queue is kept is not decided here. Who comes back finds
@@ -30,6 +31,8 @@ class Presence:
     humans: frozenset[int]
     muted: frozenset[int] = frozenset()
     """Those of them who can't be heard, by their own will or a moderator's."""
+    ignored: frozenset[int] = frozenset()
+    """Who is in the channel too, and has asked not to be heard: it is as if they were not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,8 @@ class Attendance:
         """
         if not self._is_allowed(guild_id, channel_id):
             raise RequestError(f"I am not meant to talk in <#{channel_id}>: whoever runs me has chosen other channels.")
-        if user_id not in self._humans(channel_id):
+        presence = self._present.get(channel_id)
+        if presence is None or user_id not in presence.humans | presence.ignored:
             raise RequestError("Enter a voice channel first, and then ask me to join.")
         conversation = self._conversations.get(guild_id)
         is_free = (
@@ -139,6 +143,10 @@ class Attendance:
             if conversation.channel_id == channel_id:
                 raise RequestError(f"I am in <#{channel_id}> already, or on my way there: just talk.")
             raise RequestError(f"I am talking with others in <#{conversation.channel_id}>. You may join us there.")
+        if not presence.humans:
+            raise RequestError(
+                f"Everybody in <#{channel_id}> has asked not to be heard. With /ignore-me off you are heard again."
+            )
         return self._enter(guild_id, channel_id, user_id)
 
     def leave(self, guild_id: int) -> list[Action]:

@@ -30,9 +30,11 @@ from plexbridge.errors import (
 )
 from plexbridge.people.discord import internals
 from plexbridge.people.discord.attendance import Presence
+from plexbridge.people.discord.attention import Button
 from plexbridge.people.discord.endings import Cause, Ending
 from plexbridge.people.discord.inbox import Inbox
 from plexbridge.people.discord.internals import VoiceLink
+from plexbridge.people.discord.replies import view_of
 from plexbridge.people.discord.slash import Answering, SlashCommands, intent_fault
 
 with warnings.catch_warnings():
@@ -190,6 +192,15 @@ class Bot(discord.Client):
         with _translated():
             await self.get_partial_messageable(channel_id).get_partial_message(message_id).edit(content=text)
 
+    async def put(self, channel_id: int, message_id: int | None, text: str, buttons: tuple[Button, ...]) -> int:
+        """Post a message with buttons, or replace all of an earlier one; return its id. Raises DiscordError."""
+        channel = self.get_partial_messageable(channel_id)
+        with _translated():
+            if message_id is None:
+                return (await channel.send(text, view=view_of(buttons))).id
+            await channel.get_partial_message(message_id).edit(content=text, view=view_of(buttons))
+        return message_id
+
     async def log_in(self, token: str) -> None:
         """Log in; raises DiscordError. Prefix commands are given up where the application may not read messages."""
         with _translated():
@@ -257,6 +268,11 @@ class Bot(discord.Client):
     async def on_guild_unavailable(self, guild: discord.Guild) -> None:
         """A server has an outage."""
         await self._look()
+
+    async def on_interaction(self, interaction: discord.Interaction) -> None:
+        """Somebody used a command, which discord.py passes on by itself, or pressed a button."""
+        if self._commands is not None and interaction.type is discord.InteractionType.component:
+            await self._commands.take_press(interaction)
 
     async def on_guild_remove(self, guild: discord.Guild) -> None:
         """The bot was thrown out."""

@@ -11,6 +11,8 @@ import trio
 
 from plexbridge.errors import DiscordError
 from plexbridge.model.conversation import State
+from plexbridge.people.discord.attention import Button
+from plexbridge.people.discord.board import Board, Signboard
 from plexbridge.people.discord.captions import Captions, Edit, Post
 from plexbridge.people.discord.portal import Portal
 
@@ -24,7 +26,7 @@ REFUSAL_LIMIT = 3
 """After so many refusals the channel is left alone: the bot may not write there."""
 
 
-class Pen(Protocol):
+class Pen(Signboard, Protocol):
     """What writes: `bot.Bot`. Coroutine functions for Discord's loop; they raise DiscordError."""
 
     async def write(self, channel_id: int, text: str) -> int:
@@ -42,6 +44,7 @@ class Chat:
         self._pen = pen
         self._channel_id = channel_id
         self._captions = Captions()
+        self._board = Board(portal, pen, channel_id)
         self._changed = trio.Event()
         self._scope = trio.CancelScope(shield=True)
         self._is_finished = False
@@ -70,9 +73,26 @@ class Chat:
         self._captions.say(sentence)
         self._changed.set()
 
+    @property
+    def board_id(self) -> int | None:
+        """The message with buttons; None while there is none."""
+        return self._board.message_id
+
+    def show_board(self, text: str, buttons: tuple[Button, ...], *, is_anew: bool) -> None:
+        """Have a message with buttons; `is_anew` below everything that was written."""
+        self._board.show(text, buttons, is_anew=is_anew)
+        self._changed.set()
+
+    def close_board(self, text: str) -> None:
+        """Have no buttons any more, and this in their message's place, if there is one."""
+        self._board.close(text)
+        self._changed.set()
+
     def move(self, channel_id: int) -> None:
         """From now on write into another channel."""
+        self._board.move(channel_id)
         self._channel_id, self._message_id = channel_id, None
+        self._changed.set()
 
     def finish(self, *, within_seconds: float) -> None:
         """There is no more to come: what is there is written within so many seconds, then `run` ends; or sooner."""
@@ -97,8 +117,16 @@ class Chat:
             try:
                 await self._write(write)
             except DiscordError as error:
-                self._refusals += 1
-                logger.warning("channel %s can't be written to: %s", self._channel_id, error)
+                self._refuse(error)
+        if self._refusals < REFUSAL_LIMIT:
+            try:
+                await self._board.update()
+            except DiscordError as error:
+                self._refuse(error)
+
+    def _refuse(self, error: DiscordError) -> None:
+        self._refusals += 1
+        logger.warning("channel %s can't be written to: %s", self._channel_id, error)
 
     async def _write(self, write: Post | Edit) -> None:
         if isinstance(write, Edit) and self._message_id is not None:

@@ -19,13 +19,16 @@ from plexbridge.errors import PlexbridgeError, RequestError
 from plexbridge.model.health import ModelStatus
 from plexbridge.model.request import build_request, clean_prompt
 from plexbridge.model.voices import MAX_NAME_CHARS, VOICE_GROUPS, VOICES, check_voice
-from plexbridge.people.discord.asking import Answer, Command, Request, person_id
+from plexbridge.people.discord import listening
+from plexbridge.people.discord.asking import Answer, Command, Press, Request, person_id
 from plexbridge.people.discord.captions import plain
+from plexbridge.people.discord.listening import Choices
 from plexbridge.people.discord.status import RoomStatus, describe, describe_nothing
 from plexbridge.service import Failures
 
 __all__ = [
     "Answer",
+    "Choices",
     "Command",
     "Commands",
     "Conversations",
@@ -101,21 +104,28 @@ class Commands:
     """Answers commands; `persona` is the one of people who have chosen nothing, `models` are all that there are."""
 
     def __init__(
-        self, conversations: Conversations, settings: Settings, *, persona: PersonaConfig, models: Sequence[ModelConfig]
+        self,
+        conversations: Conversations,
+        settings: Settings,
+        choices: Choices,
+        *,
+        persona: PersonaConfig,
+        models: Sequence[ModelConfig],
     ) -> None:
         self._conversations = conversations
         self._settings = settings
+        self._choices = choices
         self._persona = persona
         self._models = models
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: Request | Press) -> Answer:
         """Do what is asked for and return what to say; raises nothing but cancellation."""
-        failures = Failures(f"/{request.command.value}")
+        failures = Failures(request.name)
         with failures.collect():
             try:
-                return await self._answer(request)
+                return await self._answer(request) if isinstance(request, Request) else self._press(request)
             except RequestError as error:
-                logger.info("/%s was refused: %s", request.command.value, error)
+                logger.info("%s was refused: %s", request.name, error)
                 return _private(error.user_message)
         failure = failures.principal() or PlexbridgeError()
         return _private(failure.user_message)
@@ -136,6 +146,18 @@ class Commands:
                 return await self._set_persona(request)
             case Command.RESET:
                 return await self._reset(request)
+            case Command.ATTENTION:
+                async with _bounded():
+                    return await listening.set_attention(self._choices, request)
+            case Command.VOLUME:
+                async with _bounded():
+                    return await listening.set_volume(self._choices, request)
+            case Command.IGNORE_ME:
+                async with _bounded():
+                    return await listening.ignore(self._choices, request)
+
+    def _press(self, press: Press) -> Answer:
+        return listening.press(self._choices, press, self._conversations.status(press.guild_id))
 
     async def _join(self, request: Request) -> Answer:
         if request.voice_channel_id is None:
@@ -148,7 +170,8 @@ class Commands:
         models = self._conversations.models()
         is_queued = models and all(model.trouble or model.taken >= model.slots for model in models)
         when = " when it is your turn: all models are taken" if is_queued else ""
-        return Answer(f"Joining <#{request.voice_channel_id}>{when}.", is_private=False)
+        remark = f" {listening.IGNORED_REMARK}" if self._choices.is_ignored(request.user_id) else ""
+        return Answer(f"Joining <#{request.voice_channel_id}>{when}.{remark}", is_private=False)
 
     def _leave(self, request: Request) -> Answer:
         status = self._conversations.status(request.guild_id)
@@ -170,7 +193,7 @@ class Commands:
         own = self._describe_own(wishes)
         if status is None:
             return _private(describe_nothing(self._models[0].name, own, self._conversations.models()))
-        return _private(describe(status, own))
+        return Answer(describe(status, own), is_private=True, buttons=status.listening.buttons)
 
     async def _set_voice(self, request: Request) -> Answer:
         if not request.text:

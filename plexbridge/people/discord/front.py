@@ -8,6 +8,8 @@ comes from outside, and are cancelled here.
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from math import inf
+from typing import Protocol
 
 import trio
 
@@ -15,8 +17,10 @@ from plexbridge import logs
 from plexbridge.config import Config, DiscordConfig
 from plexbridge.errors import ConfigError, DiscordLost
 from plexbridge.model.pool import Pool
-from plexbridge.people.discord.asking import Answer, Request
+from plexbridge.people.discord.asking import Answer, Press, Request
 from plexbridge.people.discord.attendance import Attendance
+from plexbridge.people.discord.attention import Mode
+from plexbridge.people.discord.audiences import Audiences, ChoiceStore
 from plexbridge.people.discord.bot import Bot, close_bot, make_bot
 from plexbridge.people.discord.commands import Commands, Settings
 from plexbridge.people.discord.portal import Portal, open_portal, trio_clock
@@ -24,6 +28,10 @@ from plexbridge.people.discord.rooms import Converse, Rooms
 
 READY_SECONDS = 60.0
 """For the gateway and all servers, after the log-in."""
+
+
+class Store(Settings, ChoiceStore, Protocol):
+    """Where it is kept what people and servers have chosen: `store.settings.SettingsStore`."""
 
 
 class Front:
@@ -40,7 +48,7 @@ class Front:
 
 
 @asynccontextmanager
-async def open_front(config: Config, pool: Pool, settings: Settings, converse: Converse) -> AsyncIterator[Front]:
+async def open_front(config: Config, pool: Pool, settings: Store, converse: Converse) -> AsyncIterator[Front]:
     """Serve voice channels for the length of the block, as many at the same time as `pool` has places.
 
     `settings` keeps what people set. Raises ConfigError without a token, LibraryUnfit, DiscordError; in exception
@@ -56,7 +64,10 @@ async def open_front(config: Config, pool: Pool, settings: Settings, converse: C
         guilds=frozenset(discord.guilds),
         channels=frozenset(discord.channels),
     )
+    idle_seconds = config.hearing.idle_minutes * 60.0 or inf
     async with open_portal() as portal, _log_in(portal, discord, token) as bot:
+        audiences = Audiences(settings, mode=Mode(discord.attention), idle_seconds=idle_seconds)
+        await audiences.read_ignored()
         rooms = Rooms(
             portal,
             bot,
@@ -66,10 +77,11 @@ async def open_front(config: Config, pool: Pool, settings: Settings, converse: C
             text_channel=discord.text_channel,
             place_seconds=config.queue.place_seconds,
             clock=trio_clock(),
+            audiences=audiences,
         )
-        commands = Commands(rooms, settings, persona=config.persona, models=config.model)
+        commands = Commands(rooms, settings, audiences, persona=config.persona, models=config.model)
 
-        async def answer(request: Request) -> Answer:
+        async def answer(request: Request | Press) -> Answer:
             return await portal.into_trio(commands.answer, request)
 
         bot.watch(partial(portal.into_trio, rooms.changed))

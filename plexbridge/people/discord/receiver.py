@@ -18,6 +18,8 @@ from math import inf
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+
 from plexbridge.audio.mixer import mix
 from plexbridge.audio.opus_packet import SILENCE_PACKET
 from plexbridge.audio.pcm import UPLINK_FRAME_SAMPLES, Samples, level_dbfs
@@ -124,6 +126,9 @@ class Receiver:
         self._group = group
         self._transport: Transport | None = None
         self._heard: frozenset[int] = frozenset()
+        self.attended: frozenset[int] | None = None
+        """Who is mixed; None: everybody."""
+        self.gains: dict[int, float] = {}
         self._streams: dict[int, Stream] = {}
         """By SSRC; the user who was named last stands last."""
         self._held: deque[_Held] = deque()
@@ -235,7 +240,12 @@ class Receiver:
             sound = stream.frame()
             if sound is not None:
                 spoken[stream.user_id] = sound
-        samples = mix((sound.samples for sound in spoken.values()), UPLINK_FRAME_SAMPLES)
+        loud = [
+            sound.samples * np.float32(self.gains.get(user_id, 1.0))
+            for user_id, sound in spoken.items()
+            if self.attended is None or user_id in self.attended
+        ]
+        samples = mix(loud, UPLINK_FRAME_SAMPLES)
         arrivals = [sound.arrived_seconds for sound in spoken.values() if sound.arrived_seconds is not None]
         return Mixed(
             samples,

@@ -21,13 +21,14 @@ from plexbridge.model.health import ModelStatus, trouble_of
 from plexbridge.model.pool import Pool, Ticket
 from plexbridge.model.standing import Standing, about
 from plexbridge.people.discord.attendance import Action, Attendance, Busy, Hear, Move, Presence, Start, Stop
+from plexbridge.people.discord.audiences import Audiences
 from plexbridge.people.discord.chat import HURRIED_SECONDS, PATIENT_SECONDS, Chat
 from plexbridge.people.discord.deafness import Cause, Deafness, Rebuild, describe, sentence
 from plexbridge.people.discord.line import Joining, Line, open_line
 from plexbridge.people.discord.muteness import MUTE_SENTENCE, Muteness
 from plexbridge.people.discord.notice import Caller, Notice
 from plexbridge.people.discord.portal import Portal
-from plexbridge.people.discord.status import PersonStatus, RoomStatus, hearing
+from plexbridge.people.discord.status import Hearing, PersonStatus, RoomStatus, hearing
 from plexbridge.people.discord.talk import Talk
 from plexbridge.people.discord.voice import DiscordPeople
 from plexbridge.service import Failures, Progress
@@ -73,18 +74,29 @@ class Surroundings:
     discord: Discord
     pool: Pool
     converse: Converse
+    audiences: Audiences
     text_channel: int | None
     place_seconds: float
     clock: Callable[[], float]
 
 
 class Room:
-    """One conversation in one voice channel; `waits` is told whether it waits for a model."""
+    """One conversation in one voice channel.
 
-    def __init__(self, start: Start, around: Surroundings, waits: Callable[[bool], None]) -> None:
+    `waits` is told whether it waits for a model, `retire` that it ends by itself: who enters from then on waits for
+    its end.
+    """
+
+    def __init__(
+        self, start: Start, around: Surroundings, *, waits: Callable[[bool], None], retire: Callable[[], object]
+    ) -> None:
         self.channel_id = start.channel_id
         self.chat = Chat(around.portal, around.discord, around.text_channel or start.channel_id)
         self._guild_id = start.guild_id
+        self._audience = around.audiences.open(
+            start.guild_id, self.chat, starter_id=start.starter_id, humans=start.humans
+        )
+        self._retire = retire
         self._starter_id = start.starter_id
         self._humans = start.humans
         self._around = around
@@ -116,6 +128,7 @@ class Room:
                 with self._scope:
                     with self._around.pool.request(self.channel_id, self._guild_id) as self._ticket:
                         try:
+                            await self._around.audiences.load(self._guild_id)
                             failure = await self._take_turns(self._ticket)
                         finally:
                             self._model = self._ticket.model
@@ -130,6 +143,7 @@ class Room:
     def hear(self, humans: frozenset[int]) -> None:
         """These are the people now."""
         self._humans = humans
+        self._audience.set_humans(humans)
         if self._people is not None:
             self._people.set_heard(humans)
 
@@ -152,8 +166,11 @@ class Room:
         """End the conversation, whatever it is doing."""
         self._scope.cancel(reason="everybody has left, or somebody wants it")
 
-    def status(self, muted: frozenset[int]) -> RoomStatus:
-        """Return how it stands; `muted` are those who can't be heard, by their own will or a moderator's."""
+    def status(self, muted: frozenset[int], ignored: frozenset[int]) -> RoomStatus:
+        """Return how it stands; `muted` are those who can't be heard, by their own will or a moderator's.
+
+        `ignored` are those who have asked not to be heard.
+        """
         users = {} if self._people is None else self._people.heard().users
         is_deaf = self._deafness.is_deaf
         progress = self._progress
@@ -164,7 +181,9 @@ class Room:
             people=tuple(
                 PersonStatus(user_id, hearing(users.get(user_id), is_muted=user_id in muted, is_deaf=is_deaf))
                 for user_id in sorted(self._humans)
-            ),
+            )
+            + tuple(PersonStatus(user_id, Hearing.IGNORED) for user_id in sorted(ignored)),
+            listening=self._audience.status(),
             encryption=None if self._line is None else self._line.encryption(),
             model=(self._model if self._ticket is None else self._ticket.model) or "",
             model_state=progress.state,
@@ -249,7 +268,7 @@ class Room:
         failures = Failures()
         with failures.collect():
             async with open_line(around.portal, around.discord, self.channel_id, clock=around.clock) as line:
-                with DiscordPeople(line, self.chat) as people:
+                with DiscordPeople(line, self.chat) as people, self._audience.attached(people):
                     people.set_heard(self._humans)
                     self._line, self._people = line, people
                     try:
@@ -260,11 +279,13 @@ class Room:
         return failures.principal()
 
     async def _talk(self, ticket: Ticket, line: Line, people: DiscordPeople) -> PlexbridgeError | None:
+        failure = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(line.keep, self.chat.say)
             nursery.start_soon(self._watch_hearing, line, people)
             nursery.start_soon(self._watch_model, ticket)
             nursery.start_soon(self._announce_end, ticket)
+            nursery.start_soon(self._leave_when_idle, line, people, nursery.cancel_scope)
             talk = Talk(people, self._starter_id, self.chat.say, self._progress, ticket)
             failure = await self._around.converse(talk)
             nursery.cancel_scope.cancel(reason="the conversation has ended")
@@ -283,6 +304,17 @@ class Room:
             self.chat.say(f"Others are waiting for a speech model: your time is up in {about(left_seconds)}.")
             await ticket.wait_pardon()
             self.chat.say(PARDON_SENTENCE)
+
+    async def _leave_when_idle(self, line: Line, people: DiscordPeople, talk: trio.CancelScope) -> None:
+        """End the talk when nobody has said anything for too long."""
+
+        def is_listening() -> bool:
+            return line.is_connected and self._progress.conversation is not None and not self._deafness.is_deaf
+
+        await self._audience.watch(people, is_listening)
+        logger.info("channel %s: nobody has said anything for too long", self.channel_id)
+        self._retire()
+        talk.cancel(reason="nobody says anything")
 
     async def _watch_hearing(self, line: Line, people: DiscordPeople) -> None:
         """Notice that people are not heard, or the bot can't be; tell them, and set up anew what may be the reason."""
@@ -325,14 +357,17 @@ class Rooms:
         text_channel: int | None,
         place_seconds: float,
         clock: Callable[[], float],
+        audiences: Audiences,
     ) -> None:
         self._portal = portal
         self._discord = discord
         self._attendance = attendance
         self._pool = pool
         self._text_channel = text_channel
-        self._around = Surroundings(portal, discord, pool, converse, text_channel, place_seconds, clock)
+        self._around = Surroundings(portal, discord, pool, converse, audiences, text_channel, place_seconds, clock)
+        self._audiences = audiences
         self._changed = trio.Event()
+        audiences.watch(lambda: self._changed.set())
         self._due: list[Action] = []
         """What commands have brought about; few, as each server has one conversation."""
         self._rooms: dict[int, Room] = {}
@@ -371,8 +406,8 @@ class Rooms:
         room = self._rooms.get(guild_id)
         if room is None:
             return None
-        presence = self._discord.present().get(room.channel_id)
-        return room.status(frozenset() if presence is None else presence.muted)
+        presence = self._present().get(room.channel_id, Presence(guild_id, frozenset()))
+        return room.status(presence.muted, presence.ignored)
 
     def models(self) -> tuple[ModelStatus, ...]:
         """Return how each model stands."""
@@ -384,16 +419,24 @@ class Rooms:
             while True:
                 due, self._due = self._due, []
                 self._act(due, nursery)
-                self._act(self._attendance.changed(self._discord.present(), self._discord.places()), nursery)
+                self._act(self._attendance.changed(self._present(), self._discord.places()), nursery)
                 for room in self._rooms.values():
                     room.look()
                 await self._changed.wait()
                 self._changed = trio.Event()
 
+    def _present(self) -> Mapping[int, Presence]:
+        return self._audiences.without_ignored(self._discord.present())
+
     def _act(self, actions: list[Action], nursery: trio.Nursery) -> None:
         for action in actions:
             if isinstance(action, Start):
-                self._rooms[action.guild_id] = Room(action, self._around, partial(self._wait, action.guild_id))
+                self._rooms[action.guild_id] = Room(
+                    action,
+                    self._around,
+                    waits=partial(self._wait, action.guild_id),
+                    retire=partial(self._attendance.leave, action.guild_id),
+                )
                 nursery.start_soon(self._hold, action.guild_id, nursery)
             elif isinstance(action, Stop):
                 self._rooms[action.guild_id].end()
@@ -421,6 +464,7 @@ class Rooms:
         finally:
             logger.info("left channel %s of server %s", room.channel_id, guild_id)
             del self._rooms[guild_id]
+            self._audiences.close(guild_id)
             self._act(self._attendance.ended(guild_id), nursery)
 
     async def _tell_busy(self, busy: Busy) -> None:

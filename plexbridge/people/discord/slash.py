@@ -1,10 +1,9 @@
-"""Commands on Discord's loop: slash commands, their completion, and messages that begin with an exclamation mark.
+"""Commands on Discord's loop: slash commands, their completion, buttons, and messages that begin with a `!`.
 
 Discord wants a first answer within three seconds, and one only. So a command that is answered at once is answered
 directly, and any other one is deferred, which shows that the bot is thinking, and its answer follows whenever it is
-there; the work in Trio goes on undisturbed meanwhile. Where Discord refuses an answer (too late, answered before, rate
-limit, outage), that is one line in the log: nobody is left to tell. discord.py itself waits out a rate limit and
-repeats what a server's fault has kept from arriving.
+there; the work in Trio goes on undisturbed meanwhile. The press of a button whose effect shows by itself is merely
+acknowledged.
 
 What a command does is `commands.Commands`' concern, to which a request goes through the portal. Only so many cross at
 the same time, since the portal has few workers and the voice channels' news need one.
@@ -13,13 +12,29 @@ the same time, since the portal has few workers and the voice channels' news nee
 import asyncio
 import logging
 import warnings
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-
-import aiohttp
+from collections.abc import Awaitable, Callable
 
 from plexbridge.errors import PlexbridgeError
-from plexbridge.people.discord.asking import Answer, Command, Request, parse_prefixed, voice_choices
+from plexbridge.people.discord.asking import (
+    MAX_PERCENT,
+    Answer,
+    Command,
+    Press,
+    Request,
+    parse_prefixed,
+    voice_choices,
+)
+from plexbridge.people.discord.attention import Mode
+from plexbridge.people.discord.replies import (
+    REST_SECONDS,
+    acknowledge,
+    defer,
+    pressed,
+    refusals,
+    say,
+    say_to_presser,
+    view_of,
+)
 from plexbridge.service import Failures
 
 with warnings.catch_warnings():
@@ -31,8 +46,6 @@ logger = logging.getLogger(__name__)
 
 DIRECT_SECONDS = 1.5
 """What takes longer is deferred: half of what Discord allows, so that a slow network has the other half."""
-REST_SECONDS = 60.0
-"""For one request to Discord, with all of discord.py's repetitions."""
 CROSSING_LIMIT = 3
 """One less than the portal has workers."""
 PENDING_LIMIT = 50
@@ -42,6 +55,7 @@ PERSONA_CHARS = 6_000
 VOICE_CHARS = 100
 
 BUSY = Answer("I have too many commands to answer at the moment. Please try again later.", is_private=True)
+OLD_BUTTON = "This does not work any more. You can see with /status how things stand."
 GONE = "This command does not exist any more. Discord shows the present ones in a while."
 
 DESCRIPTIONS = {
@@ -52,9 +66,17 @@ DESCRIPTIONS = {
     Command.VOICES: "See which voices there are",
     Command.PERSONA: "Say who the speech model is to be in your next conversations",
     Command.RESET: "Go back to the configured voice and persona",
+    Command.ATTENTION: "Say whom the speech model listens to, in this server",
+    Command.VOLUME: "Say how loud the speech model hears somebody, in this server",
+    Command.IGNORE_ME: "Say whether you are not to be heard, in any server",
+}
+MODES = {
+    Mode.EVERYONE: "everyone in the voice channel",
+    Mode.FLOOR: "who has the floor, for which people press a button",
+    Mode.ONE: "who started the conversation",
 }
 
-Answering = Callable[[Request], Awaitable[Answer]]
+Answering = Callable[[Request | Press], Awaitable[Answer]]
 """Answers a request: `commands.Commands.answer`, through the portal."""
 
 
@@ -82,10 +104,13 @@ class SlashCommands:
                 self._add_plain(command)
         self._add_voice()
         self._add_persona()
+        self._add_attention()
+        self._add_volume()
+        self._add_ignore_me()
 
     async def sync(self) -> None:
         """Tell Discord which commands there are; once logged in. A failure is logged, and the old ones stay."""
-        with _refusals("the slash commands could not be registered"):
+        with refusals("the slash commands could not be registered"):
             await self._tree.sync()
 
     async def take_message(self, message: discord.Message) -> None:
@@ -94,10 +119,11 @@ class SlashCommands:
         if parsed is None or message.author.bot or not isinstance(message.author, discord.Member):
             return
         answer = await self._obtain(_request(message.author, *parsed))
-        with _refusals("a prefix command could not be answered"):
+        with refusals("a prefix command could not be answered"):
             async with asyncio.timeout(REST_SECONDS):
                 await message.channel.send(
                     answer.text,
+                    view=view_of(answer.buttons),
                     reference=message.to_reference(fail_if_not_exists=False),
                     mention_author=False,
                     allowed_mentions=discord.AllowedMentions.none(),
@@ -122,27 +148,76 @@ class SlashCommands:
         async def serve(interaction: discord.Interaction, text: app_commands.Range[str, 1, PERSONA_CHARS]) -> None:
             await self._serve(interaction, Command.PERSONA, text)
 
+    def _add_attention(self) -> None:
+        choices = [app_commands.Choice(name=words, value=mode.value) for mode, words in MODES.items()]
+
+        @self._tree.command(name=Command.ATTENTION.value, description=DESCRIPTIONS[Command.ATTENTION])
+        @app_commands.describe(mode="Whom it listens to, where there are several people")
+        @app_commands.choices(mode=choices)
+        async def serve(interaction: discord.Interaction, mode: str) -> None:
+            await self._serve(interaction, Command.ATTENTION, mode)
+
+    def _add_volume(self) -> None:
+        @self._tree.command(name=Command.VOLUME.value, description=DESCRIPTIONS[Command.VOLUME])
+        @app_commands.describe(person="You; or anybody, if you may mute members", percent="100 is as they are")
+        async def serve(
+            interaction: discord.Interaction, person: discord.User, percent: app_commands.Range[int, 0, MAX_PERCENT]
+        ) -> None:
+            await self._serve(interaction, Command.VOLUME, f"{person.mention} {percent}")
+
+    def _add_ignore_me(self) -> None:
+        choices = [app_commands.Choice(name=name, value=name) for name in ("on", "off")]
+
+        @self._tree.command(name=Command.IGNORE_ME.value, description=DESCRIPTIONS[Command.IGNORE_ME])
+        @app_commands.describe(switch="on: what you say goes nowhere; off: you are heard")
+        @app_commands.choices(switch=choices)
+        async def serve(interaction: discord.Interaction, switch: str) -> None:
+            await self._serve(interaction, Command.IGNORE_ME, switch)
+
+    async def take_press(self, interaction: discord.Interaction) -> None:
+        """Answer the press of a button, or the use of anything else under a message of ours."""
+        button = pressed(interaction)
+        if button is None or interaction.message is None or not isinstance(interaction.user, discord.Member):
+            await say_to_presser(interaction, Answer(OLD_BUTTON, is_private=True))
+            return
+        press = Press(
+            button,
+            message_id=interaction.message.id,
+            guild_id=interaction.user.guild.id,
+            user_id=interaction.user.id,
+            voice_channel_id=_voice_channel_id(interaction.user),
+        )
+        async with asyncio.TaskGroup() as group:
+            answering = group.create_task(self._obtain(press))
+            await asyncio.wait((answering,), timeout=DIRECT_SECONDS)
+            is_open = answering.done() or await acknowledge(interaction)
+            answer = await answering
+        if is_open and answer.text:
+            await say_to_presser(interaction, answer)
+        elif is_open and not interaction.response.is_done():
+            await acknowledge(interaction)
+
     async def _serve(self, interaction: discord.Interaction, command: Command, text: str) -> None:
         """Answer a slash command, directly or after deferring it."""
         if not isinstance(interaction.user, discord.Member):
-            await _say(interaction, "This command works in servers only.", is_private=True)
+            await say(interaction, Answer("This command works in servers only.", is_private=True))
             return
         request = _request(interaction.user, command, text.strip())
         async with asyncio.TaskGroup() as group:
             answering = group.create_task(self._obtain(request))
             await asyncio.wait((answering,), timeout=DIRECT_SECONDS)
-            is_open = answering.done() or await _defer(interaction, is_private=command.is_private)
+            is_open = answering.done() or await defer(interaction, is_private=command.is_private)
             # Whatever has become of the deferral, what is asked for is done.
             answer = await answering
         if is_open:
-            await _say(interaction, answer.text, is_private=answer.is_private)
+            await say(interaction, answer)
 
-    async def _obtain(self, request: Request) -> Answer:
+    async def _obtain(self, request: Request | Press) -> Answer:
         """Return the answer to a request; a fault of ours has one too."""
         if self._pending >= PENDING_LIMIT:
             return BUSY
         self._pending += 1
-        failures = Failures(f"/{request.command.value}")
+        failures = Failures(request.name)
         try:
             with failures.collect():
                 async with self._crossings:
@@ -168,7 +243,7 @@ class _Tree(app_commands.CommandTree[discord.Client]):
         if interaction.type is not discord.InteractionType.autocomplete:
             return True
         typed = str(getattr(interaction.namespace, "name", ""))
-        with _refusals("a voice's completion could not be shown"):
+        with refusals("a voice's completion could not be shown"):
             async with asyncio.timeout(REST_SECONDS):
                 await interaction.response.autocomplete(await _complete_voice(interaction, typed))
         return False
@@ -177,10 +252,10 @@ class _Tree(app_commands.CommandTree[discord.Client]):
         """A command that Discord still knows, from an earlier version; or a fault of ours."""
         if isinstance(error, app_commands.CommandNotFound | app_commands.CommandSignatureMismatch):
             logger.info("a slash command of an earlier version was used")
-            await _say(interaction, GONE, is_private=True)
+            await say(interaction, Answer(GONE, is_private=True))
             return
         logger.error("a slash command failed through a fault in plexbridge", exc_info=error)
-        await _say(interaction, PlexbridgeError.user_message, is_private=True)
+        await say(interaction, Answer(PlexbridgeError.user_message, is_private=True))
 
 
 async def _complete_voice(interaction: discord.Interaction, current: str) -> list[app_commands.Choice[str]]:
@@ -188,55 +263,27 @@ async def _complete_voice(interaction: discord.Interaction, current: str) -> lis
 
 
 def _request(member: discord.Member, command: Command, text: str) -> Request:
-    voice = member.voice
     return Request(
         command=command,
         text=text,
         guild_id=member.guild.id,
         user_id=member.id,
-        voice_channel_id=None if voice is None or voice.channel is None else voice.channel.id,
-        may_move_members=_may_move_members(member),
+        voice_channel_id=_voice_channel_id(member),
+        may_move_members=_rights(member).move_members,
+        may_manage_server=member.guild_permissions.manage_guild,
+        may_mute_members=_rights(member).mute_members,
     )
 
 
-def _may_move_members(member: discord.Member) -> bool:
-    """Say whether a member may move others where the bot is, or in general while it is nowhere."""
+def _voice_channel_id(member: discord.Member) -> int | None:
+    return None if member.voice is None or member.voice.channel is None else member.voice.channel.id
+
+
+def _rights(member: discord.Member) -> discord.Permissions:
+    """Return what a member may do where the bot is, or in general while it is nowhere."""
     if member.guild.me is None:  # until discord.py has been told of the server again, after an outage
-        return False
+        return discord.Permissions.none()
     voice = member.guild.me.voice
     if voice is None or voice.channel is None:
-        return member.guild_permissions.move_members
-    return voice.channel.permissions_for(member).move_members
-
-
-async def _defer(interaction: discord.Interaction, *, is_private: bool) -> bool:
-    """Show that the answer comes later; return whether it can come at all."""
-    with _refusals("a slash command could not be deferred"):
-        async with asyncio.timeout(REST_SECONDS):
-            await interaction.response.defer(ephemeral=is_private)
-        return True
-    return False
-
-
-async def _say(interaction: discord.Interaction, text: str, *, is_private: bool) -> None:
-    """Give the answer; one that was deferred is seen by those who saw the deferral."""
-    nobody = discord.AllowedMentions.none()
-    with _refusals("a slash command could not be answered"):
-        async with asyncio.timeout(REST_SECONDS):
-            if interaction.response.is_done():
-                await interaction.edit_original_response(content=text, allowed_mentions=nobody)
-            else:
-                await interaction.response.send_message(text, ephemeral=is_private, allowed_mentions=nobody)
-
-
-@contextmanager
-def _refusals(what: str) -> Iterator[None]:
-    """Log that Discord does not take something, or can't be reached; no text of an answer of its stands in the log."""
-    try:
-        yield
-    except discord.HTTPException as exc:
-        logger.warning("%s: Discord answered %s, error %s", what, exc.status, exc.code)
-    except (discord.DiscordException, aiohttp.ClientError, TimeoutError, OSError) as exc:
-        logger.warning("%s: %s", what, type(exc).__name__)
-    except RuntimeError:  # aiohttp's word for a client that has been closed meanwhile
-        logger.warning("%s: the connection to Discord is closed", what)
+        return member.guild_permissions
+    return voice.channel.permissions_for(member)

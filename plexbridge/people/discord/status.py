@@ -11,6 +11,7 @@ from enum import Enum
 from plexbridge.model.conversation import State
 from plexbridge.model.health import ModelStatus
 from plexbridge.model.standing import Standing
+from plexbridge.people.discord.attention import Button
 from plexbridge.people.discord.captions import plain
 from plexbridge.people.discord.stream import SpeakerStatistics
 from plexbridge.session.ledger import Delay
@@ -33,6 +34,7 @@ class Hearing(Enum):
     HEARD = "Heard"
     QUIET = "Has not said anything yet"
     MUTED = "Muted in Discord"
+    IGNORED = "Asked not to be heard"
     UNHEARD = "Not heard"
     PENDING = "Not heard yet, because encryption with them is still being set up"
     ENCRYPTED = "Not heard, because what they send can't be decrypted"
@@ -46,6 +48,18 @@ class PersonStatus:
 
     user_id: int
     hearing: Hearing
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Whom of those who are heard the model listens to, and how loud each is for it."""
+
+    sentence: str
+    """Whom it listens to, in words."""
+    percents: Mapping[int, int]
+    """The volumes that are not the usual one, by user."""
+    buttons: tuple[Button, ...]
+    """By which that can be changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +81,7 @@ class RoomStatus:
     seconds: float
     """How long it has lasted."""
     people: tuple[PersonStatus, ...]
+    listening: Listening
     encryption: Encryption | None
     """None while the voice connection is being made or restored."""
     model: str
@@ -108,11 +123,11 @@ def describe(status: RoomStatus, own: str) -> str:
     """Return the status as one message; `own` is a line about the person who asks."""
     if status.standing is not None:
         waited = (
-            f"Waiting for {_span(status.seconds)} to come to <#{status.channel_id}>; <@{status.starter_id}> wants it."
+            f"Waiting for {span(status.seconds)} to come to <#{status.channel_id}>; <@{status.starter_id}> wants it."
         )
         return "\n".join([waited, str(status.standing), *describe_models(status.models), own])
     before = [
-        f"In <#{status.channel_id}> for {_span(status.seconds)}; <@{status.starter_id}> started it.",
+        f"In <#{status.channel_id}> for {span(status.seconds)}; <@{status.starter_id}> started it.",
     ]
     after = [
         *(["**Something is wrong: people speak, and I can't hear them.**"] if status.is_deaf else []),
@@ -122,7 +137,8 @@ def describe(status: RoomStatus, own: str) -> str:
     ]
     for models in (describe_models(status.models), []):
         for shown in range(len(status.people), -1, -1):
-            text = "\n".join([*before, *_describe_people(status.people, shown), *after, *models, own])
+            people = [*_describe_people(status.people, shown), *_describe_listening(status, shown)]
+            text = "\n".join([*before, *people, *after, *models, own])
             if len(text) <= MESSAGE_CHARS:
                 return text
     raise AssertionError("names, states and delays have no unlimited length")
@@ -148,7 +164,7 @@ def describe_models(models: Sequence[ModelStatus]) -> list[str]:
 def _describe_use(model: ModelStatus) -> str:
     if model.trouble is not None:
         is_left_alone = model.pause_seconds >= 1 and not model.taken
-        pause = f"; not tried again for {_span(model.pause_seconds)}" if is_left_alone else ""
+        pause = f"; not tried again for {span(model.pause_seconds)}" if is_left_alone else ""
         return f"out of order, because {model.trouble.value}{pause}"
     if model.slots == 1:
         return "taken" if model.taken else "free"
@@ -161,6 +177,15 @@ def _describe_people(people: Sequence[PersonStatus], shown: int) -> list[str]:
         each: [f"<@{person.user_id}>" for person in people if person.hearing is each] for each in Hearing
     }
     return [f"{each.value}: {_names(names, shown)}" for each, names in groups.items() if names]
+
+
+def _describe_listening(status: RoomStatus, shown: int) -> list[str]:
+    """Return whom the model listens to, and the volumes of those who are there, with at most `shown` names."""
+    percents = status.listening.percents
+    volumes = [
+        f"<@{person.user_id}> {percents[person.user_id]} %" for person in status.people if person.user_id in percents
+    ]
+    return [status.listening.sentence, *([f"Volume: {_names(volumes, shown)}"] if volumes else [])]
 
 
 def _names(names: list[str], shown: int) -> str:
@@ -222,7 +247,7 @@ def _duration(seconds: float) -> str:
     return f"{milliseconds} ms" if milliseconds < 1000 else f"{seconds:.1f} s"
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
     """Return a time in the words that people use: `2 hours 5 minutes`."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -6,7 +6,7 @@ what is sent, `Chat` what is written.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import inf
 from types import TracebackType
 from typing import Protocol, Self
@@ -66,6 +66,17 @@ class Words(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class SpeakingTime:
+    """When somebody spoke."""
+
+    is_speaking: bool
+    seconds: float
+    """How long so far."""
+    last_spoke_seconds: float
+    """On Trio's clock; minus infinity: never."""
+
+
+@dataclass(frozen=True, slots=True)
 class SendingStatistics:
     """What was sent, in packets of 20 ms."""
 
@@ -89,6 +100,7 @@ class DiscordPeople:
         self._played_seconds = -inf
         self._listened_seconds = -inf
         self._speaking_events = 0
+        self._speaking: dict[int, SpeakingTime] = {}
         self._sound = self._silence = self._unsendable = 0
 
     def __enter__(self) -> Self:
@@ -105,11 +117,28 @@ class DiscordPeople:
         self._heard = frozenset(user_ids)
         self._receiver.set_heard(self._heard)
 
+    def set_attended(self, user_ids: frozenset[int] | None) -> None:
+        """Mix these of those who are heard; None: all of them."""
+        self._receiver.attended = user_ids
+
+    def set_gain(self, user_id: int, gain: float) -> None:
+        """Mix somebody softer or louder."""
+        self._receiver.gains[user_id] = gain
+
+    def activity(self) -> Mapping[int, SpeakingTime]:
+        """Return who speaks, and when they last did."""
+        return self._speaking
+
     def listen(self, due_seconds: float) -> Frame:
         """Return what everybody together says in this tick; the people's own end is their room's to see."""
         now_seconds = trio.current_time()
         self._take(now_seconds)
         mixed = self._receiver.frame(now_seconds)
+        for user_id in self._speaking.keys() - mixed.speakers:
+            self._speaking[user_id] = replace(self._speaking[user_id], is_speaking=False)
+        for user_id in mixed.speakers:
+            before = self._speaking.get(user_id, SpeakingTime(True, 0.0, now_seconds))
+            self._speaking[user_id] = SpeakingTime(True, before.seconds + FRAME_SECONDS, now_seconds)
         return Frame(mixed.samples, mixed.arrived_seconds, mixed.is_silent)
 
     def skip(self, frames: int) -> None:

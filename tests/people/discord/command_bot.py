@@ -8,13 +8,15 @@ import asyncio
 import gc
 import ssl
 import threading
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 import yarl
 
-from plexbridge.people.discord.asking import Answer, Command, Request
+from plexbridge.people.discord.asking import Answer, Command, Press, Request
+from plexbridge.people.discord.attention import Button
 from plexbridge.people.discord.slash import Answering, SlashCommands, intent_fault
 from tests.discord_server.control import Ready
 from tests.discord_server.probe_bot import discord
@@ -54,6 +56,10 @@ class CommandBot:
         self.requests: list[Request] = []
         """In the order in which they were passed on."""
         self.answered: list[Request] = []
+        self.presses: list[Press] = []
+        self.buttons: tuple[Button, ...] = ()
+        """Under all answers."""
+        self.press_answer = Answer("", is_private=True)
         self.crossings = self.most_crossings = 0
         self.delay_seconds = 0.0
         self.fault: Exception | None = None
@@ -90,16 +96,24 @@ class CommandBot:
         asyncio.run_coroutine_threadsafe(guild.change_voice_state(channel=channel), self._loop).result(CALL_SECONDS)
         wait_until(lambda: (guild.me.voice.channel if guild.me.voice else None) == channel)
 
-    def write(self, channel_id: int, text: str) -> int:
-        """Write a message as the bot; return its id."""
+    def write(self, channel_id: int, text: str, *items: discord.ui.Item[Any]) -> int:
+        """Write a message as the bot, with components; return its id."""
 
         async def send() -> int:
-            message: discord.Message = await self.channel(channel_id).send(text)
+            view = discord.ui.View(timeout=None)
+            for item in items:
+                view.add_item(item)
+            view.stop()
+            message: discord.Message = await self.channel(channel_id).send(text, view=view)
             return message.id
 
         return asyncio.run_coroutine_threadsafe(send(), self._loop).result(CALL_SECONDS)
 
-    async def _answer(self, request: Request) -> Answer:
+    async def _answer(self, request: Request | Press) -> Answer:
+        if isinstance(request, Press):
+            self.presses.append(request)
+            await asyncio.sleep(self.delay_seconds)
+            return self.press_answer
         self.requests.append(request)
         self.crossings += 1
         self.most_crossings = max(self.crossings, self.most_crossings)
@@ -110,7 +124,7 @@ class CommandBot:
         if self.fault is not None:
             raise self.fault
         self.answered.append(request)
-        return echo(request)
+        return replace(echo(request), buttons=self.buttons)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -150,10 +164,14 @@ class CommandBot:
         async def on_message(message: discord.Message) -> None:
             await commands.take_message(message)
 
+        async def on_interaction(interaction: discord.Interaction) -> None:
+            if interaction.type is discord.InteractionType.component:
+                await commands.take_press(interaction)
+
         async def on_error(event: str, *args: object, **kwargs: object) -> None:
             self.faults.append(event)
 
-        for hook in (setup_hook, on_ready, on_message, on_error):
+        for hook in (setup_hook, on_ready, on_message, on_interaction, on_error):
             client.event(hook)
         async with client:
             await client.start(self._ready.token)

@@ -13,6 +13,7 @@ from plexbridge.audio.opus import Encoder
 from plexbridge.audio.pcm import FRAME_SECONDS, PEOPLE_RATE_HZ
 from plexbridge.errors import DiscordError, VoiceRefused
 from plexbridge.people.discord.attendance import Presence
+from plexbridge.people.discord.attention import Button
 from plexbridge.people.discord.endings import Cause, Ending
 from plexbridge.people.discord.inbox import Connected, Inbox, Speaking
 from plexbridge.people.discord.status import Encryption
@@ -135,6 +136,8 @@ class FakeDiscord:
     messages: list[tuple[int, str]] = field(default_factory=list)
     called: list[int] = field(default_factory=list)
     """Who was notified of a message."""
+    buttons: dict[int, tuple[Button, ...]] = field(default_factory=dict)
+    """Those under messages, by the messages' ids."""
     join_fault: DiscordError | None = None
     check_fault: DiscordError | None = None
     """What `check_voice` and `check_text` find."""
@@ -220,6 +223,15 @@ class FakeDiscord:
         """Replace a message."""
         await trio.sleep(REQUEST_SECONDS)
         self.messages[message_id] = (channel_id, text)
+
+    async def put(self, channel_id: int, message_id: int | None, text: str, buttons: tuple[Button, ...]) -> int:
+        """Take a message with buttons, or replace one."""
+        if message_id is None:
+            message_id = await self.write(channel_id, text)
+        else:
+            await self.edit(channel_id, message_id, text)
+        self.buttons[message_id] = buttons
+        return message_id
 
     async def speak(self, user_id: int, packets: list[bytes]) -> None:
         """Let a person talk to the bot wherever it is, in real time."""

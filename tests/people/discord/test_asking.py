@@ -4,13 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plexbridge.errors import RequestError
 from plexbridge.model.voices import VOICES, check_voice
 from plexbridge.people.discord.asking import (
     CHOICE_LIMIT,
     Command,
     Request,
     parse_prefixed,
+    parse_switch,
+    parse_volume,
     person_id,
+    user_id_of,
     voice_choices,
 )
 
@@ -32,6 +36,10 @@ NAMES = {command.value for command in Command} | {"voice-list", "prompt"}
         ("!prompt\nYou are\na pirate. ", Command.PERSONA, "You are\na pirate."),
         ("!VOICE natf0", Command.VOICE, "natf0"),
         ("!join ", Command.JOIN, ""),
+        ("!attention floor", Command.ATTENTION, "floor"),
+        ("!volume <@17> 50", Command.VOLUME, "<@17> 50"),
+        ("!ignore-me on", Command.IGNORE_ME, "on"),
+        ("!ignore-me", Command.IGNORE_ME, ""),
     ],
 )
 def test_a_message_that_begins_with_an_exclamation_mark_is_a_command(content: str, command: Command, text: str) -> None:
@@ -72,7 +80,7 @@ def test_no_message_breaks_the_parser_and_what_is_none_of_ours_stays_none(conten
 def test_the_text_behind_a_command_arrives_whole_or_it_is_none(name: str, gap: str, text: str) -> None:
     parsed = parse_prefixed(f"!{name}{gap}{text}")
 
-    if name in ("voice", "persona", "prompt"):
+    if name in ("voice", "persona", "prompt", "attention", "volume", "ignore-me"):
         assert parsed is not None
         assert parsed[1] == text.strip()
     else:
@@ -145,3 +153,32 @@ def test_a_requests_text_is_not_in_its_repr() -> None:
 
 def test_only_coming_and_going_is_seen_by_everybody() -> None:
     assert {command for command in Command if not command.is_private} == {Command.JOIN, Command.LEAVE}
+
+
+@pytest.mark.parametrize(
+    ("text", "user_id", "percent"),
+    [("<@17> 50", 17, 50), ("<@!17> 200", 17, 200), ("<@17>0", 17, 0), ("<@17>  75 %", 17, 75)],
+)
+def test_a_volume_names_a_person_and_a_percentage(text: str, user_id: int, percent: int) -> None:
+    assert parse_volume(text) == (user_id, percent)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "50", "Ada 50", "<@17>", "<@17> 201", "<@17> -1", "<@17> 1000", "<@17> \u0665", "<@x> 5"]
+)
+def test_any_other_volume_is_answered_with_how_it_is_written(text: str) -> None:
+    with pytest.raises(RequestError, match="as in /volume @Ada 50"):
+        parse_volume(text)
+
+
+def test_a_switch_is_on_or_off() -> None:
+    assert parse_switch("on")
+    assert not parse_switch(" OFF")
+    for text in ("", "yes"):
+        with pytest.raises(RequestError, match="Say /ignore-me on"):
+            parse_switch(text)
+
+
+@given(st.integers(1, 2**63 - 1))
+def test_the_name_under_which_settings_are_kept_tells_whose_they_are(user_id: int) -> None:
+    assert user_id_of(person_id(user_id)) == user_id

@@ -23,6 +23,7 @@ from plexbridge.model.conversation import State
 from plexbridge.model.health import ModelStatus, Trouble
 from plexbridge.model.request import build_request
 from plexbridge.model.standing import Standing
+from plexbridge.people.discord.audiences import Audiences
 from plexbridge.people.discord.commands import (
     GLANCE_SECONDS,
     JOIN_SECONDS,
@@ -33,7 +34,8 @@ from plexbridge.people.discord.commands import (
     Request,
     person_id,
 )
-from plexbridge.people.discord.status import Encryption, Hearing, PersonStatus, RoomStatus
+from plexbridge.people.discord.status import Encryption, Hearing, Listening, PersonStatus, RoomStatus
+from tests.people.discord.choices import MemoryChoices, make_audiences
 from tests.people.discord.simulation import ADA, BOB, CHANNEL, GUILD, OTHER_CHANNEL
 
 SECRET = "You are a very secretive walrus."
@@ -42,6 +44,7 @@ ROOM = RoomStatus(
     starter_id=ADA,
     seconds=60.0,
     people=(PersonStatus(ADA, Hearing.HEARD),),
+    listening=Listening("I listen to everyone.", {}, ()),
     encryption=Encryption(0, is_ready=False, privacy_code=""),
     model="personaplex",
     model_state=State.LIVE,
@@ -134,6 +137,8 @@ class Desk:
 
     conversations: FakeConversations
     settings: FakeSettings
+    choices: MemoryChoices
+    audiences: Audiences
     commands: Commands
 
     async def ask(
@@ -144,10 +149,14 @@ class Desk:
         user_id: int = ADA,
         channel_id: int | None = CHANNEL,
         may_move_members: bool = False,
+        may_manage_server: bool = False,
+        may_mute_members: bool = False,
         guild_id: int = GUILD,
     ) -> Answer:
         """Ask for something."""
-        request = Request(command, text, guild_id, user_id, channel_id, may_move_members)
+        request = Request(
+            command, text, guild_id, user_id, channel_id, may_move_members, may_manage_server, may_mute_members
+        )
         return await self.commands.answer(request)
 
 
@@ -157,9 +166,10 @@ def make_desk(
     models: Sequence[ModelConfig] = (ModelConfig(url="ws://model/api/chat"),),
     persona: PersonaConfig | None = None,
 ) -> Desk:
-    conversations, settings = FakeConversations(room), FakeSettings()
-    commands = Commands(conversations, settings, persona=persona or PersonaConfig(), models=models)
-    return Desk(conversations, settings, commands)
+    conversations, settings, choices = FakeConversations(room), FakeSettings(), MemoryChoices()
+    audiences = make_audiences(choices)
+    commands = Commands(conversations, settings, audiences, persona=persona or PersonaConfig(), models=models)
+    return Desk(conversations, settings, choices, audiences, commands)
 
 
 MOSHI = ModelConfig(dialect="moshi", url="ws://model/api/chat")

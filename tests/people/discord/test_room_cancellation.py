@@ -26,6 +26,7 @@ from plexbridge.people.discord.rooms import Rooms
 from plexbridge.people.discord.talk import Talk
 from plexbridge.service import Backend, hold_conversation, probe_model
 from plexbridge.session.ledger import Ledger
+from tests.people.discord.choices import make_audiences
 from tests.people.discord.memory_portal import open_memory_portal
 from tests.people.discord.simulation import ADA, CHANNEL, GUILD, FakeDiscord, tone_packets
 from tests.session.simulation import SETTINGS, SimulatedModel
@@ -110,6 +111,7 @@ async def run_room(
             text_channel=None,
             place_seconds=PLACE_SECONDS,
             clock=trio.current_time,
+            audiences=make_audiences(),
         )
         discord.changed = partial(portal.into_trio, rooms.changed)
         taken = ExitStack()

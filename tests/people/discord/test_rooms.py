@@ -28,6 +28,7 @@ from plexbridge.model.lock import hold_model
 from plexbridge.model.pool import Pool
 from plexbridge.model.request import ModelAddress
 from plexbridge.people.discord.attendance import Attendance
+from plexbridge.people.discord.audiences import Audiences
 from plexbridge.people.discord.chat import REFUSAL_LIMIT
 from plexbridge.people.discord.endings import FAREWELLS, Cause, Ending
 from plexbridge.people.discord.line import JOIN_SECONDS
@@ -39,6 +40,7 @@ from plexbridge.people.discord.talk import Talk, hold_talk
 from plexbridge.service import Backend, probe_model
 from plexbridge.session.ledger import Ledger
 from plexbridge.session.outage import BACK_SENTENCE, LIMIT_SECONDS, LOST_SENTENCE
+from tests.people.discord.choices import make_audiences
 from tests.people.discord.memory_portal import open_memory_portal
 from tests.people.discord.simulation import (
     ADA,
@@ -119,6 +121,7 @@ async def open_world(
     auto_join: bool = True,
     channels: frozenset[int] = frozenset(),
     text_channel: int | None = None,
+    audiences: Audiences | None = None,
 ) -> AsyncIterator[World]:
     async with open_memory_portal() as portal, trio.open_nursery() as nursery:
         models = [model] if model is not None else [SimulatedModel(nursery) for _ in range(model_count)]
@@ -146,6 +149,7 @@ async def open_world(
             text_channel=text_channel,
             place_seconds=PLACE_SECONDS,
             clock=trio.current_time,
+            audiences=audiences or make_audiences(),
         )
         discord.changed = partial(portal.into_trio, rooms.changed)
         nursery.start_soon(rooms.run)

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from plexbridge.model.conversation import State
 from plexbridge.model.health import ModelStatus, Trouble
 from plexbridge.model.standing import Standing
+from plexbridge.people.discord.attention import Button
 from plexbridge.people.discord.status import (
     MESSAGE_CHARS,
     MODEL_LINES,
     Encryption,
     Hearing,
+    Listening,
     PersonStatus,
     RoomStatus,
     describe,
@@ -32,6 +34,7 @@ STATUS = RoomStatus(
     starter_id=100,
     seconds=125.0,
     people=(PersonStatus(100, Hearing.HEARD), PersonStatus(101, Hearing.QUIET), PersonStatus(102, Hearing.HEARD)),
+    listening=Listening("I listen to everyone.", {}, ()),
     encryption=Encryption(1, is_ready=True, privacy_code="123456789012345678901234567890"),
     model="personaplex",
     model_state=State.LIVE,
@@ -46,6 +49,7 @@ def test_a_good_conversation_is_described_in_a_few_lines() -> None:
         "In <#10> for 2 minutes; <@100> started it.",
         "Heard: <@100>, <@102>",
         "Has not said anything yet: <@101>",
+        "I listen to everyone.",
         "The call is end-to-end encrypted; its voice privacy code: 12345 67890 12345 67890 12345 67890",
         "Speech model personaplex, with the voice NATF0: listening",
         "Delay: quick (80 ms)",
@@ -237,6 +241,7 @@ def test_where_nobody_can_be_named_people_are_counted(count: int, shown: str) ->
     model=st.text(st.characters(codec="utf-8"), min_size=1, max_size=64),
     state=st.sampled_from([None, *State]),
     code=st.text("0123456789", max_size=30),
+    percent=st.integers(0, 200),
     is_deaf=st.booleans(),
     models=st.lists(
         st.builds(
@@ -258,6 +263,7 @@ def test_a_status_always_fits_into_a_message(
     model: str,
     state: State | None,
     code: str,
+    percent: int,
     is_deaf: bool,
     models: list[ModelStatus],
     standing: Standing | None,
@@ -267,6 +273,11 @@ def test_a_status_always_fits_into_a_message(
         starter_id=2**63 - 1,
         seconds=seconds,
         people=tuple(people),
+        listening=Listening(
+            f"I listen to who has the floor: <@{2**63 - 1}>.",
+            dict.fromkeys((each.user_id for each in people), percent),
+            (),
+        ),
         encryption=Encryption(1, is_ready=True, privacy_code=code),
         model=model,
         model_state=state,
@@ -281,3 +292,18 @@ def test_a_status_always_fits_into_a_message(
 
     assert len(text) <= MESSAGE_CHARS
     assert text.endswith(OWN)
+
+
+def test_whom_the_model_listens_to_whose_volume_is_unusual_and_who_is_not_heard_is_told() -> None:
+    listening = Listening("I listen to who has the floor: <@100>.", {100: 50, 102: 0, 7: 120}, (Button.TAKE,))
+    people = (*STATUS.people, PersonStatus(103, Hearing.IGNORED))
+
+    lines = describe(replace(STATUS, listening=listening, people=people), OWN).splitlines()
+
+    assert lines[1:6] == [
+        "Heard: <@100>, <@102>",
+        "Has not said anything yet: <@101>",
+        "Asked not to be heard: <@103>",
+        "I listen to who has the floor: <@100>.",
+        "Volume: <@100> 50 %, <@102> 0 %",
+    ], "7 is not there"
