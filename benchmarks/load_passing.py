@@ -1,0 +1,71 @@
+"""The other path down that `benchmarks.load` measures: a model's packets of 80 ms cut to 20 ms and sent on as they are.
+
+Cutting needs no decoding: an Opus packet holds whole frames, and each of them is a packet too, behind a byte that says
+what kind it is (RFC 6716 section 3.2). plexbridge does not send them on; `docs/benchmarks.md` says why.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from itertools import cycle
+
+from plexbridge.audio.opus import PEOPLE_DOWNLINK, Encoder
+from plexbridge.audio.opus_packet import duration_samples, frame_samples
+from plexbridge.audio.pcm import PEOPLE_FRAME_SAMPLES, PEOPLE_RATE_HZ, Samples
+
+
+def split(packet: bytes) -> list[bytes]:
+    """Return the frames of a well-formed packet without padding as packets of their own."""
+    kind = bytes([packet[0] & 0xFC])
+    count, sizes, start = _framing(packet)
+    frames = []
+    for size in sizes:
+        frames.append(kind + packet[start : start + size])
+        start += size
+    if len(frames) != count or start != len(packet):
+        raise AssertionError(f"{count} frames in {len(packet)} bytes were read as {sizes}")
+    return frames
+
+
+def _framing(packet: bytes) -> tuple[int, list[int], int]:
+    """Return the number of frames, their sizes and where the first one starts."""
+    code = packet[0] & 3
+    if code == 0:
+        return 1, [len(packet) - 1], 1
+    if code == 3 and packet[1] & 0x40:
+        raise AssertionError("the packet is padded")
+    count, start = (packet[1] & 0x3F, 2) if code == 3 else (2, 1)
+    if code == 1 or (code == 3 and not packet[1] & 0x80):
+        return count, [(len(packet) - start) // count] * count, start
+    sizes = []
+    for _ in range(count - 1):
+        size = packet[start]
+        start += 1
+        if size >= 252:
+            size += 4 * packet[start]
+            start += 1
+        sizes.append(size)
+    return count, [*sizes, len(packet) - start - sum(sizes)], start
+
+
+def is_splittable(packet: bytes) -> bool:
+    """Say whether a packet of 80 ms holds frames of 20 ms."""
+    return frame_samples(packet) == PEOPLE_FRAME_SAMPLES and duration_samples(packet) == 4 * PEOPLE_FRAME_SAMPLES
+
+
+class Passing(Encoder):
+    """In the place of the encoder: the model's own packets, one after the other, whatever the samples are.
+
+    What can't be cut is encoded.
+    """
+
+    def __init__(self, packets: Iterable[bytes]) -> None:
+        super().__init__(rate_hz=PEOPLE_RATE_HZ, settings=PEOPLE_DOWNLINK)
+        self._packets = cycle(packets)
+        self._pieces: deque[bytes | None] = deque()
+
+    def encode(self, samples: Samples) -> bytes:
+        """Return the next packet of 20 ms."""
+        if not self._pieces:
+            packet = next(self._packets)
+            self._pieces.extend(split(packet) if is_splittable(packet) else [None] * 4)
+        return self._pieces.popleft() or super().encode(samples)
