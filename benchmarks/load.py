@@ -4,9 +4,10 @@
 
 plexbridge runs in a process of its own and holds so many whole sessions: voice connection, its reader, transport
 encryption, end-to-end encryption, jitter buffer, Opus both ways, WebSocket, playout. Everybody talks and every model
-answers without a pause. All that they say was encoded and encrypted beforehand; another process only sends it, and
-where that one takes more than `GENERATOR_LIMIT` of its core, the run does not count. A run in which the audio does not
-arrive fails. `transcoded` is what plexbridge does; `passed on` is the other path, see `load_passing.py`.
+answers without a pause. Each process is kept to one core: threads of one interpreter that run on two cores wait for
+each other, which costs a fifth more. All that they say was encoded and encrypted beforehand; another process only sends
+it, and where that one takes more than `GENERATOR_LIMIT` of its core, the run does not count. A run in which the audio
+does not arrive fails. `transcoded` is what plexbridge does; `passed on` is the other path, see `load_passing.py`.
 """
 
 import argparse

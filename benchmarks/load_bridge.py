@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import trio
 
-from benchmarks.load_generator import HOST, Address, Heard, Ports, Talk
+from benchmarks.load_generator import BRIDGE_CORE, HOST, Address, Heard, Ports, Talk, keep_to_core
 from benchmarks.load_passing import Passing
 from benchmarks.load_voice import PERSON_ID, Call, WiredLink
 from plexbridge.audio.opus import Decoder
@@ -140,6 +140,7 @@ def bridge(to_generator: Connection, to_parent: Connection, order: Order, genera
     """Measure, and send a `Load`, or words for what went wrong: the process's whole work."""
     ports = to_generator.recv()
     assert isinstance(ports, Ports)
+    keep_to_core(BRIDGE_CORE)
     prepare(api_base=NOWHERE, gateway=NOWHERE)
     try:
         load = trio.run(_measure, to_generator, ports, order, psutil.Process(generator_id))
@@ -179,7 +180,7 @@ async def _measure(to_generator: Connection, ports: Ports, order: Order, generat
         threads, rss_bytes = process.num_threads(), process.memory_info().rss
         late_ms = np.concatenate([np.array(each.people.late_seconds) for each in sessions]) * 1000
     to_generator.send(None)
-    _check_heard(sessions, to_generator.recv())
+    heard = to_generator.recv()
     seconds = after.at_seconds - before.at_seconds
     system_seconds = after.system_seconds - before.system_seconds
     load = Load(
@@ -201,6 +202,7 @@ async def _measure(to_generator: Connection, ports: Ports, order: Order, generat
             f"the audio does not flow: {load.heard_per_second:.1f} frames a second heard, {load.sent_per_second:.1f}"
             f" sent, at {load.cpu_share:.0%} of a core"
         )
+    _check_heard(sessions, heard)
     return load
 
 

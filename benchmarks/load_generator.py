@@ -6,6 +6,7 @@ people and models of different sessions keep different times. What the bot sends
 """
 
 import heapq
+import os
 import random
 import selectors
 import socket
@@ -33,6 +34,7 @@ KEPT_DATAGRAMS = 50
 RECEIVE_BYTES = 64 * 1024
 BUFFER_BYTES = 8 << 20
 SEED = 5
+BRIDGE_CORE, GENERATOR_CORE = 0, 1
 
 Address = tuple[str, int]
 
@@ -60,8 +62,16 @@ class Heard:
     latest: deque[bytes] = field(default_factory=lambda: deque(maxlen=KEPT_DATAGRAMS))
 
 
+def keep_to_core(number: int) -> None:
+    """Keep this process to one core, where the system can and there are several."""
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[number % len(cores)]})
+
+
 def generate(connection: Connection, pages: tuple[bytes, ...]) -> None:
     """Serve until anything but a `Talk` comes, and then tell what was heard: the process's whole work."""
+    keep_to_core(GENERATOR_CORE)
     _Generator(connection, pages).run()
 
 
