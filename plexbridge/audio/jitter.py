@@ -21,8 +21,8 @@ much), or `IDLE` (nothing is being said). It is asked as often as audio is wante
 Time is counted in ticks; nothing here looks at a clock. Sequence numbers wrap at 16 bits and timestamps at 32.
 """
 
-from collections import deque
-from dataclasses import dataclass, replace
+from collections import Counter, deque
+from dataclasses import dataclass
 from enum import Enum
 
 from plexbridge.audio.opus_packet import OPUS_CLOCK_HZ, SILENCE_PACKET, duration_samples
@@ -115,7 +115,7 @@ class JitterBuffer:
         self._unwanted_samples = 0
         self._restart_sequence: int | None = None
         self._depth = _Depth()
-        self._counts = JitterStatistics()
+        self._counts: Counter[str] = Counter()  # by the names that they have in JitterStatistics
 
     @property
     def is_idle(self) -> bool:
@@ -124,7 +124,7 @@ class JitterBuffer:
 
     def statistics(self) -> JitterStatistics:
         """Return the counters, how many packets wait, and the depth."""
-        return replace(self._counts, waiting=len(self._waiting), depth_frames=self._depth.frames)
+        return JitterStatistics(**self._counts, waiting=len(self._waiting), depth_frames=self._depth.frames)
 
     def push(self, sequence: int, timestamp: int, packet: bytes, *, arrived_seconds: float) -> None:
         """Take one packet in; raises PacketError when it is no Opus packet.
@@ -274,9 +274,8 @@ class JitterBuffer:
         self._lost_step_samples = _SHORTEST_CONCEALMENT_SAMPLES if is_short else TICK_SAMPLES
 
     def _count(self, **increments: int) -> None:
-        self._counts = replace(
-            self._counts, **{name: getattr(self._counts, name) + value for name, value in increments.items()}
-        )
+        for name, value in increments.items():
+            self._counts[name] += value
 
 
 class _Depth:

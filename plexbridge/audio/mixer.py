@@ -35,10 +35,10 @@ def limited(samples: Samples) -> Samples:
     Over the threshold the curve is t + r·u / (r + u), where u is the excess and r the room above t: it leaves the
     threshold with slope 1, always rises, and comes near full scale only at infinity.
     """
+    if samples.min() >= -THRESHOLD and samples.max() <= THRESHOLD:
+        return samples
     excess = np.abs(samples).astype(np.float64) - THRESHOLD  # in float32, rounding would let the curve fall in places
     is_over = excess > 0
-    if not is_over.any():
-        return samples
     excess = excess[is_over]
     bent = samples.copy()
     bent[is_over] = np.copysign(THRESHOLD + _ROOM * excess / (_ROOM + excess), samples[is_over])

@@ -4,6 +4,8 @@ PCM inside plexbridge is mono float32 in -1..1 (`Samples`). People's side runs a
 `OUT.wav` do; the model's side at 24 kHz, as PersonaPlex and Moshi do. "Samples" are always per channel.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,7 +41,8 @@ def level_dbfs(samples: Samples) -> float:
     if not samples.size:
         return SILENCE_DBFS
     power = float(np.dot(samples, samples)) / samples.size
-    return max(SILENCE_DBFS, 10 * float(np.log10(power))) if power > 0 else SILENCE_DBFS
+    # A tenth of a microsecond; numpy's logarithm of a single number takes ten times as long.
+    return max(SILENCE_DBFS, 10 * math.log10(power)) if power > 0 else SILENCE_DBFS
 
 
 def to_int16(samples: Samples) -> NDArray[np.int16]:

@@ -20,7 +20,7 @@ Time is an argument: the arrival times that `push` is given come back out of `po
 what is played has waited. Nothing here looks at a clock.
 """
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -128,11 +128,11 @@ class Playout:
         self._gap_frames = CONCEALED_FRAMES  # nothing has come yet: the first packet starts from silence
         self._bridged_samples = 0
         self._lost_in_a_row = 0
-        self._counts = PlayoutStatistics()
+        self._counts: Counter[str] = Counter()  # by the names that they have in PlayoutStatistics
 
     def statistics(self) -> PlayoutStatistics:
         """Return the counters and the present depth."""
-        return replace(self._counts, depth_samples=self._depth_samples, target_samples=self._target_samples)
+        return PlayoutStatistics(**self._counts, depth_samples=self._depth_samples, target_samples=self._target_samples)
 
     def push(self, packet: bytes, *, arrived_seconds: float, lost_packets: int = 0) -> int:
         """Decode one Opus packet behind what waits; return how many samples (48 kHz) of the model it stands for.
@@ -281,9 +281,8 @@ class Playout:
         return concealment
 
     def _count(self, **increments: int) -> None:
-        self._counts = replace(
-            self._counts, **{name: getattr(self._counts, name) + value for name, value in increments.items()}
-        )
+        for name, value in increments.items():
+            self._counts[name] += value
 
 
 def _cross_faded(before: Samples, after: Samples) -> Samples:

@@ -2,13 +2,26 @@
 
 A task that was held up for more than `LATE_SECONDS` does not make its missed ticks up in a burst: it is told how many
 it has missed, and goes on with the present.
+
+The beats of all sessions start on one grid of `GRID_SECONDS`, so that one wake-up serves many of them: waking up costs
+as much as a good part of the work that is then done. They do not all share one moment, because the last of many would
+be served late.
 """
+
+from math import ceil
 
 import trio
 
 from plexbridge.audio.pcm import FRAME_SECONDS
 
 LATE_SECONDS = 0.04
+GRID_SECONDS = 0.005
+"""A quarter of a beat."""
+
+
+def next_start_seconds(now_seconds: float) -> float:
+    """Return when a session that is ready now begins: the next point of the grid."""
+    return ceil(now_seconds / GRID_SECONDS) * GRID_SECONDS
 
 
 class Beat:
@@ -35,6 +48,10 @@ class Beat:
         Afterwards `tick` is the number of the tick after this one.
         """
         await trio.sleep_until(self.deadline_seconds)
+        return self.take_tick()
+
+    def take_tick(self) -> int:
+        """As `wait_tick`, for a tick that is due already."""
         late_seconds = trio.current_time() - self.deadline_seconds
         missed = int(late_seconds / FRAME_SECONDS) if late_seconds > LATE_SECONDS else 0
         self.tick += missed + 1

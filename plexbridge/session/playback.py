@@ -47,7 +47,7 @@ async def play(
                 if not until_tick.cancelled_caught:
                     _show(joiner.flush(), people)
                     return
-                missed = await beat.wait_tick()
+                missed = beat.take_tick()
                 if missed:
                     playout.discard(missed)
                 _play(playout, people, ledger, beat.tick - 1)

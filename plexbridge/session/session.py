@@ -14,6 +14,7 @@ from functools import partial
 import trio
 
 from plexbridge.audio.opus import EncoderSettings
+from plexbridge.session.beat import next_start_seconds
 from plexbridge.session.capture import capture
 from plexbridge.session.encode import Outgoing, encode
 from plexbridge.session.exchange import Reply, exchange
@@ -48,7 +49,7 @@ async def run_session(link: Link, people: People, settings: SessionSettings, *, 
     to_encode, frames = trio.open_memory_channel[Frame](QUEUED_FRAMES)
     to_exchange, outgoing = trio.open_memory_channel[Outgoing](QUEUED_MESSAGES)
     to_playback, replies = trio.open_memory_channel[Reply](QUEUED_REPLIES)
-    start_seconds = trio.current_time()
+    start_seconds = next_start_seconds(trio.current_time())
 
     stages = (
         partial(capture, people, to_encode, start_seconds=start_seconds, ledger=ledger, conversation=link.conversation),

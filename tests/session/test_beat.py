@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from plexbridge.session.beat import LATE_SECONDS, Beat
+from plexbridge.session.beat import GRID_SECONDS, LATE_SECONDS, Beat, next_start_seconds
 
 
 async def test_ticks_come_every_20_ms_beginning_at_the_start(autojump_clock: trio.testing.MockClock) -> None:
@@ -102,3 +102,23 @@ async def test_a_cancelled_wait_leaves_the_tick_to_come(autojump_clock: trio.tes
     assert beat.tick == 0
     assert await beat.wait_tick() == 0
     assert beat.tick == 1
+
+
+@pytest.mark.parametrize("now_seconds", [0.0, 0.001, 0.0049, 0.005, 1234.5678, 987654.3219])
+def test_a_session_begins_within_a_quarter_of_a_beat_on_the_grid_of_all_sessions(now_seconds: float) -> None:
+    start_seconds = next_start_seconds(now_seconds)
+
+    assert 0 <= start_seconds - now_seconds < GRID_SECONDS
+    assert start_seconds / GRID_SECONDS == pytest.approx(round(start_seconds / GRID_SECONDS), abs=1e-6)
+
+
+async def test_a_tick_that_is_due_is_taken_without_waiting(autojump_clock: trio.testing.MockClock) -> None:
+    waited, taken = Beat(trio.current_time()), Beat(trio.current_time())
+    for sleep_seconds in (0.0, 0.02, 0.07, 5.0):
+        await trio.sleep(sleep_seconds)
+        now_seconds = trio.current_time()
+
+        missed = taken.take_tick()
+
+        assert trio.current_time() == now_seconds
+        assert (missed, taken.tick) == (await waited.wait_tick(), waited.tick)

@@ -140,7 +140,7 @@ class Receiver:
         """SSRCs whose users have just left, and for how many ticks that is remembered: their last packets are nobody's.
         No longer, since news of a former connection of somebody who is still there can come late."""
         self._defects: Counter[Defect] = Counter()
-        self._counts = ReceiverStatistics()
+        self._counts: Counter[str] = Counter()  # by the names that they have in ReceiverStatistics
         self._gone = SpeakerStatistics()
 
     def __enter__(self) -> Self:
@@ -262,8 +262,8 @@ class Receiver:
     def statistics(self) -> ReceiverStatistics:
         """Return the counters."""
         users = {stream.user_id: stream.statistics() for stream in self._streams.values()}
-        return replace(
-            self._counts,
+        return ReceiverStatistics(
+            **self._counts,
             not_rtp=self._defects[Defect.NOT_RTP],
             rtcp=self._defects[Defect.RTCP],
             not_audio=self._defects[Defect.NOT_AUDIO],
@@ -350,6 +350,5 @@ class Receiver:
             stream.close()
 
     def _count(self, **increments: int) -> None:
-        self._counts = replace(
-            self._counts, **{name: getattr(self._counts, name) + value for name, value in increments.items()}
-        )
+        for name, value in increments.items():
+            self._counts[name] += value
