@@ -42,7 +42,7 @@ LAYERS = (
         audio.pcm audio.opus audio.opus_packet audio.ogg audio.playout audio.jitter audio.mixer audio.speaker
         model.protocol model.conversation model.request model.text model.voices model.answers
         model.health model.placement model.standing model.turns
-        session.ledger session.people session.retry
+        session.ledger session.people session.retry session.takeover
         people.discord.attendance people.discord.captions people.discord.inbox people.discord.spurts
         people.discord.rtp people.discord.stream people.discord.receiver
         people.discord.asking people.discord.deafness people.discord.endings people.discord.muteness

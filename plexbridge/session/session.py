@@ -21,6 +21,7 @@ from plexbridge.session.ledger import Ledger
 from plexbridge.session.link import Link
 from plexbridge.session.people import Frame, People
 from plexbridge.session.playback import play
+from plexbridge.session.takeover import Takeover
 
 QUEUED_FRAMES = 1
 """Frames between capture and encode: 20 ms. Encoding takes a fraction of a tick, so one is room enough."""
@@ -49,11 +50,20 @@ async def run_session(link: Link, people: People, settings: SessionSettings, *, 
     to_exchange, outgoing = trio.open_memory_channel[Outgoing](QUEUED_MESSAGES)
     to_playback, replies = trio.open_memory_channel[Reply](QUEUED_REPLIES)
     start_seconds = trio.current_time()
+    takeover = Takeover()
 
     stages = (
-        partial(capture, people, to_encode, start_seconds=start_seconds, ledger=ledger, conversation=link.conversation),
+        partial(
+            capture,
+            people,
+            to_encode,
+            start_seconds=start_seconds,
+            ledger=ledger,
+            conversation=link.conversation,
+            takeover=takeover,
+        ),
         partial(encode, frames, to_exchange, settings=settings.encoder, serial=serial),
-        partial(exchange, link, outgoing, to_playback, ledger=ledger),
+        partial(exchange, link, outgoing, to_playback, ledger=ledger, takeover=takeover),
         partial(
             play,
             replies,
@@ -62,6 +72,7 @@ async def run_session(link: Link, people: People, settings: SessionSettings, *, 
             minimum_seconds=settings.playout_minimum_seconds,
             maximum_seconds=settings.playout_maximum_seconds,
             ledger=ledger,
+            takeover=takeover,
         ),
     )
     async with trio.open_nursery() as nursery:
