@@ -722,3 +722,24 @@ async def test_a_link_is_renewed_though_the_voice_connection_is_being_restored(a
         assert sound(world.voice, trio.current_time() - 1, trio.current_time())
         assert world.said == []
         people.cancel_scope.cancel()
+
+
+async def test_with_a_second_free_model_in_the_pool_a_room_moves_to_it_and_frees_the_first(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world(model_count=2, renew_seconds=4) as world, trio.open_nursery() as people:
+        world.discord.enter(ADA, CHANNEL)
+        await world.wait_live()
+        people.start_soon(speak_on, world)
+        await trio.sleep(5)
+        assert [model.server.is_busy for model in world.models] == [False, True]
+        assert world.talks[-1].ticket.model == "m2"
+        await trio.sleep(4)
+
+        renewals = world.talks[-1].progress.renewals
+        assert (renewals.moved, renewals.reopened) == (2, 0)
+        assert renewals.longest_gap_seconds == pytest.approx(0.02)
+        assert [model.server.is_busy for model in world.models] == [True, False]
+        assert world.talks[-1].ticket.model == "m1"
+        assert world.said == []
+        people.cancel_scope.cancel()
