@@ -33,6 +33,7 @@ from plexbridge.store.address import EXPECTED, in_folder, parse_store_url
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["text", "json"]
 Attention = Literal["everyone", "floor", "one"]
+Mark = Literal["sound", "sentence", "none"]
 
 DEFAULT_FILE = Path("config.toml")
 """Read when no file is named and it is there; relative to the working directory."""
@@ -47,6 +48,10 @@ MAX_NAME_CHARS = 64
 
 TYPICAL_URL = "ws://localhost:8998/api/chat"
 """Where a PersonaPlex server on this machine listens; also the yardstick for a prompt's length."""
+
+RENEW_SECONDS: Mapping[Dialect, float | None] = {"personaplex": 240.0, "moshi": 330.0, "loopback": None}
+"""When a conversation leaves its link for a fresh one: PersonaPlex's context is a rolling 240 s, after which it has
+forgotten the persona; Moshi's Rust server ends a session at 360 s. The loopback forgets nothing."""
 
 _QUERY_ITEM = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]{0,31})=.*[^=].*", re.DOTALL)
 
@@ -86,9 +91,12 @@ def _whole(default: int, low: int, high: int) -> Any:
     return Field(default=default, ge=low, le=high, description=f"a whole number from {low} to {high}")
 
 
+_SPAN = "a number of seconds above 0, at most 86400 (one day)"
+
+
 def _seconds(default: float | None) -> Any:
     """Return the field of a time span."""
-    return Field(default=default, gt=0, le=86_400, description="a number of seconds above 0, at most 86400 (one day)")
+    return Field(default=default, gt=0, le=86_400, description=_SPAN)
 
 
 def _choice(default: str, *, among: object) -> Any:
@@ -125,6 +133,9 @@ class ModelConfig(_Table):
     sessions: int = _whole(1, 1, 64)
     handshake_seconds: float = _seconds(60.0)
     limit_seconds: float | None = _seconds(None)
+    renew_seconds: float | None = Field(
+        default_factory=lambda earlier: RENEW_SECONDS[earlier["dialect"]], gt=0, le=86_400, description=_SPAN
+    )
 
     @property
     def address(self) -> str:
@@ -148,7 +159,7 @@ class ModelConfig(_Table):
     def _check_dialect_has_it(cls, value: object, info: ValidationInfo) -> object:
         is_default = value == cls.model_fields[str(info.field_name)].default
         if info.data.get("dialect") == "loopback" and not is_default:
-            raise ValueError('only name and dialect with dialect = "loopback"')
+            raise ValueError('only name, dialect and renew_seconds with dialect = "loopback"')
         return value
 
     @field_validator("url")
@@ -231,6 +242,13 @@ class AudioConfig(_Table):
         if playout_max_ms < low:
             raise ValueError(f"at least playout_min_ms, which is {low}")
         return playout_max_ms
+
+
+class RenewalConfig(_Table):
+    """What people notice, and the fresh model knows, when a conversation moves to a fresh link."""
+
+    mark: Mark = _choice("sound", among=Mark)
+    recap: bool = Field(default=False, description="true or false")
 
 
 MAX_ID = 2**63 - 1
@@ -343,6 +361,7 @@ class Config(_Table):
     model: tuple[ModelConfig, ...] = (EMBEDDED,)
     persona: PersonaConfig = PersonaConfig()
     audio: AudioConfig = AudioConfig()
+    renewal: RenewalConfig = RenewalConfig()
     discord: DiscordConfig = DiscordConfig()
     queue: QueueConfig = QueueConfig()
     hearing: HearingConfig = HearingConfig()

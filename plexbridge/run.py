@@ -54,7 +54,7 @@ async def _open_discord(config: Config, pool: Pool) -> AsyncIterator[str | None]
         async def converse(talk: Talk) -> PlexbridgeError | None:
             persona = await find_persona(talk, store, config.persona)
             settings = session_settings(config.audio)
-            return await hold_talk(talk, persona=persona, settings=settings, random=Random())
+            return await hold_talk(talk, persona=persona, settings=settings, renewal=config.renewal, random=Random())
 
         async with open_front(config, pool, store, converse) as front:
             yield front.description

@@ -9,7 +9,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 
 import trio
@@ -26,6 +26,7 @@ from plexbridge.model.request import build_request
 from plexbridge.session.ledger import Ledger
 from plexbridge.session.link import Dial, Link, network_dial, open_link, tls_context
 from plexbridge.session.people import People
+from plexbridge.session.renewal import RenewalStatistics
 from plexbridge.session.session import SessionSettings, run_session
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,8 @@ class Progress:
     """None while the model is not there."""
     voice: str | None = None
     """The voice that was asked for."""
+    renewals: RenewalStatistics = field(default_factory=RenewalStatistics)
+    """Of all links since the conversation began."""
 
     @property
     def state(self) -> State | None:
@@ -104,7 +107,7 @@ async def hold_conversation(
     model = backend.model
     failures = Failures()
     with failures.collect():
-        async with _reserve(backend, persona, people.tell) as link:
+        async with reserve_link(backend, persona, people.tell) as link:
             logger.info("talking to model %s", model.name)
             on_open(link)
             with trio.move_on_after(inf if model.limit_seconds is None else model.limit_seconds) as limit:
@@ -118,14 +121,17 @@ async def probe_model(backend: Backend, *, persona: PersonaConfig) -> float | Pl
     """Connect, wait for the handshake and hang up; return the seconds that it took, or what failed."""
     failures = Failures()
     with failures.collect():
-        async with _reserve(backend, persona, lambda state: None) as link:
+        async with reserve_link(backend, persona, lambda state: None) as link:
             seconds = link.handshake_seconds
     return failures.principal() or seconds
 
 
 @asynccontextmanager
-async def _reserve(backend: Backend, persona: PersonaConfig, watch: Callable[[State], None]) -> AsyncIterator[Link]:
-    """Open the link to a model that no other process of this host talks to meanwhile."""
+async def reserve_link(backend: Backend, persona: PersonaConfig, watch: Callable[[State], None]) -> AsyncIterator[Link]:
+    """Open the link to a model that no other process of this host talks to meanwhile.
+
+    Raises ModelBusy, RequestError and LinkError, some of it in exception groups: see `Failures`.
+    """
     model = backend.model
     logs.redact(persona.prompt)
     request = build_request(dialect=model.dialect, url=backend.url, voice=persona.voice, prompt=persona.prompt)

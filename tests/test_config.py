@@ -67,6 +67,38 @@ def test_every_key_of_a_model_is_taken_from_the_file() -> None:
     assert (model.handshake_seconds, model.limit_seconds) == (5.0, 300.5)
 
 
+@pytest.mark.parametrize(
+    ("keys", "seconds"),
+    [
+        (GPU, 240.0),
+        (GPU + 'dialect = "moshi"\n', 330.0),
+        ('dialect = "loopback"\n', None),
+        (GPU + "renew_seconds = 100\n", 100.0),
+        ('dialect = "loopback"\nrenew_seconds = 4\n', 4.0),
+    ],
+)
+def test_links_are_renewed_after_a_time_that_depends_on_the_dialect_unless_it_is_set(
+    keys: str, seconds: float | None
+) -> None:
+    (model,) = load_text("[[model]]\n" + keys).model
+
+    assert model.renew_seconds == seconds
+
+
+def test_a_renewal_is_marked_by_a_sound_and_without_a_recap_unless_somebody_wants_it() -> None:
+    changed = load_text('[renewal]\nmark = "sentence"\nrecap = true\n').renewal
+
+    assert (Config().renewal.mark, Config().renewal.recap) == ("sound", False)
+    assert (changed.mark, changed.recap) == ("sentence", True)
+    assert faults_of('[renewal]\nmark = "beep"\n') == (
+        'renewal.mark: found "beep", expected one of "sound", "sentence", "none"',
+    )
+
+
+def test_an_unknown_dialect_is_one_fault_though_defaults_depend_on_it() -> None:
+    assert len(faults_of("[[model]]\n" + GPU + 'dialect = "morse"\n')) == 1
+
+
 @pytest.mark.parametrize("seconds", ["0.1", "1", "86400"])
 def test_a_time_span_may_be_a_fraction_of_a_second_or_a_day(seconds: str) -> None:
     (model,) = load_text(f"[[model]]\n{GPU}limit_seconds = {seconds}\nhandshake_seconds = {seconds}\n").model
@@ -390,7 +422,7 @@ def test_a_loopback_has_only_a_name(key: str) -> None:
     (fault,) = faults_of(f'[[model]]\ndialect = "loopback"\nname = "mine"\n{key}')
 
     assert fault.startswith(f"model[0].{key.split()[0]}: found ")
-    assert fault.endswith('expected only name and dialect with dialect = "loopback"')
+    assert fault.endswith('expected only name, dialect and renew_seconds with dialect = "loopback"')
 
 
 @pytest.mark.parametrize(
@@ -445,13 +477,13 @@ def test_a_prompt_that_no_request_can_hold_is_a_fault_and_is_not_shown() -> None
         ('voice = "x"', "voice: found an unknown key, expected keys in sections only; nearest: persona.voice"),
         (
             "[modle]\nurl = 1",
-            "modle: found an unknown section, expected model, persona, audio, discord, queue, hearing, store, log; "
-            "nearest: model",
+            "modle: found an unknown section, expected model, persona, audio, renewal, discord, queue, hearing, store, "
+            "log; nearest: model",
         ),
         (
             "[[logs]]",
-            "logs: found an unknown section, expected model, persona, audio, discord, queue, hearing, store, log; "
-            "nearest: log",
+            "logs: found an unknown section, expected model, persona, audio, renewal, discord, queue, hearing, store, "
+            "log; nearest: log",
         ),
     ],
 )

@@ -39,10 +39,11 @@ LAYERS = (
     layer(
         "pure cores",
         """
-        audio.pcm audio.opus audio.opus_packet audio.ogg audio.playout audio.jitter audio.mixer audio.speaker
+        audio.mark audio.pcm audio.opus audio.opus_packet audio.ogg audio.playout audio.jitter audio.mixer audio.speaker
         model.protocol model.conversation model.request model.text model.voices model.answers
         model.health model.placement model.standing model.turns
-        session.ledger session.people session.retry
+        session.ledger session.people session.retry session.takeover
+        session.renewal session.recap
         people.discord.attendance people.discord.attention people.discord.idleness
         people.discord.captions people.discord.inbox people.discord.spurts
         people.discord.rtp people.discord.stream people.discord.receiver
@@ -58,10 +59,10 @@ LAYERS = (
     layer("settings and logs", "config config_source config_faults logs", WAITING),
     layer(
         "stages",
-        "session.beat session.capture session.encode session.exchange session.link session.playback",
+        "session.audience session.beat session.capture session.encode session.exchange session.link session.playback",
         DISCORD,
     ),
-    layer("assembly", "session.session session.outage model.loopback model.lock model.pool service", DISCORD),
+    layer("assembly", "session.session session.outage model.loopback model.lock model.pool service leg relay", DISCORD),
     layer(
         "edges",
         """

@@ -13,6 +13,8 @@ here, and three rules keep the wait short:
   concealment) for `CONCEALED_FRAMES`, faded out over the last one; then there is silence until the stream is back.
   Packets that are known to be lost are concealed in their place, less what the gap before them has bridged already.
 
+What a person cuts short is not played either: `flush` mutes it in its place, so the depth stays what the network needs.
+
 Every sample is accounted for: what was pushed, primed, concealed and silent is what was played, what was shed and
 what still waits (`PlayoutStatistics`).
 
@@ -43,11 +45,14 @@ STANDING_LIMIT_SECONDS = 0.06
 BURST_LIMIT_SECONDS = 0.2
 """Depth over the target, beside one packet, that is cut at once: it can only come from a flood after a stall."""
 CONCEALED_FRAMES = 3
+FALLEN_SILENT_SECONDS = 0.16
+"""So much silence behind speech, two messages of PersonaPlex, is more than the gap between two words."""
 CAPACITY_SECONDS = 2.0
 """A hard bound on memory; a server that sends faster than it is played meets the burst limit at the next tick."""
 SILENT_DBFS = -50.0
 """Frames below this may be cut out: the residue of codecs and of quiet rooms, not the end of a word."""
 
+_FALLEN_SILENT_FRAMES = int(FALLEN_SILENT_SECONDS * FRAMES_PER_SECOND)
 _CAPACITY_SAMPLES = int(CAPACITY_SECONDS * PEOPLE_RATE_HZ)
 _STANDING_LIMIT_SAMPLES = int(STANDING_LIMIT_SECONDS * PEOPLE_RATE_HZ)
 _BURST_LIMIT_SAMPLES = int(BURST_LIMIT_SECONDS * PEOPLE_RATE_HZ)
@@ -93,6 +98,8 @@ class PlayoutStatistics:
     shed_burst_samples: int = 0
     shed_late_samples: int = 0
     """Thrown away because playback itself missed its ticks."""
+    shed_flushed_samples: int = 0
+    """Muted because somebody has taken over; the silence in their place counts as primed."""
     depth_samples: int = 0
     target_samples: int = 0
 
@@ -128,17 +135,19 @@ class Playout:
         self._gap_frames = CONCEALED_FRAMES  # nothing has come yet: the first packet starts from silence
         self._bridged_samples = 0
         self._lost_in_a_row = 0
+        self._is_end_muted = False
         self._counts: Counter[str] = Counter()  # by the names that they have in PlayoutStatistics
 
     def statistics(self) -> PlayoutStatistics:
         """Return the counters and the present depth."""
         return PlayoutStatistics(**self._counts, depth_samples=self._depth_samples, target_samples=self._target_samples)
 
-    def push(self, packet: bytes, *, arrived_seconds: float, lost_packets: int = 0) -> int:
+    def push(self, packet: bytes, *, arrived_seconds: float, lost_packets: int = 0, is_flushed: bool = False) -> int:
         """Decode one Opus packet behind what waits; return how many samples (48 kHz) of the model it stands for.
 
         `lost_packets` are missing just before it. They, and the packet itself when it is no valid Opus, are
-        concealed, each for this stream's packet duration; beyond three in a row they are only accounted for.
+        concealed, each for this stream's packet duration; beyond three in a row they are only accounted for. A packet
+        that `is_flushed` came too late for `flush`: it is decoded, since the next one builds on it, and muted.
         """
         accounted_samples = lost_packets * self._packet_samples
         if lost_packets:
@@ -155,10 +164,16 @@ class Playout:
             # Out of silence, a packet waits for the target; after a shorter gap the gap itself was the wait.
             self._store(_Chunk(silence(self._target_samples)))
             self._count(primed_samples=self._target_samples)
+        if self._gap_frames >= CONCEALED_FRAMES or self._is_end_muted:
             samples = _cross_faded(silence(samples.size), samples)
+        if is_flushed:
+            self._count(shed_flushed_samples=samples.size, primed_samples=samples.size)
+            self._store(_Chunk(silence(samples.size)))
+        else:
+            self._store(_Chunk(samples, arrived_seconds, (arrived_seconds,)))
         self._packet_samples = samples.size
+        self._is_end_muted = is_flushed
         self._gap_frames = self._bridged_samples = self._lost_in_a_row = 0
-        self._store(_Chunk(samples, arrived_seconds, (arrived_seconds,)))
         self._count(pushed_samples=samples.size)
         return accounted_samples + samples.size
 
@@ -184,6 +199,25 @@ class Playout:
     def discard(self, frames: int) -> None:
         """Throw away what `frames` missed ticks should have played, so that a stall here adds no delay."""
         self._count(shed_late_samples=self._cut(frames * PEOPLE_FRAME_SAMPLES))
+
+    @property
+    def has_fallen_silent(self) -> bool:
+        """Whether the model's speech waits here, and behind it silence: it has ended a sentence that still plays."""
+        tail_samples = self._silent_tail_samples()
+        return _FALLEN_SILENT_FRAMES * PEOPLE_FRAME_SAMPLES <= tail_samples < self._depth_samples
+
+    def flush(self) -> None:
+        """Mute what waits, up to the silence at its end, with a fade of 5 ms."""
+        unwanted_samples = self._depth_samples - self._silent_tail_samples()
+        dropped = self._take(unwanted_samples).samples
+        if not dropped.size:
+            return
+        muted = _cross_faded(dropped, silence(dropped.size))
+        self._is_end_muted = not self._chunks
+        self._chunks.appendleft(_Chunk(muted))
+        self._depth_samples += muted.size
+        flushed_samples = max(0, muted.size - _FADE_SAMPLES)
+        self._count(shed_flushed_samples=flushed_samples, primed_samples=flushed_samples)
 
     def _store(self, chunk: _Chunk) -> None:
         self._chunks.append(chunk)
@@ -256,6 +290,17 @@ class Playout:
             self._count(shed_silence_samples=self._cut(PEOPLE_FRAME_SAMPLES))
         elif surplus_samples > _STANDING_LIMIT_SAMPLES:
             self._count(shed_standing_samples=self._cut(surplus_samples))
+
+    def _silent_tail_samples(self) -> int:
+        """Return how much of the end is silent, in whole steps of 20 ms; all that waits when there is no other end."""
+        tail_samples = 0
+        for chunk in reversed(self._chunks):
+            for end in range(chunk.samples.size, 0, -PEOPLE_FRAME_SAMPLES):
+                frame = chunk.samples[max(0, end - PEOPLE_FRAME_SAMPLES) : end]
+                if level_dbfs(frame) >= SILENT_DBFS:
+                    return tail_samples
+                tail_samples += frame.size
+        return tail_samples
 
     def _is_silent_ahead(self, count_samples: int) -> bool:
         """Say whether so much, and what would be faded in behind it, is silent in every 20 ms."""

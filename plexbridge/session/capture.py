@@ -10,6 +10,7 @@ from plexbridge.model.conversation import Conversation
 from plexbridge.session.beat import Beat
 from plexbridge.session.ledger import Ledger
 from plexbridge.session.people import Frame, People
+from plexbridge.session.takeover import Takeover
 
 
 async def capture(
@@ -19,6 +20,7 @@ async def capture(
     start_seconds: float,
     ledger: Ledger,
     conversation: Conversation,
+    takeover: Takeover,
 ) -> None:
     """Send a frame for every 20 ms from `start_seconds` on, until the people leave.
 
@@ -35,6 +37,7 @@ async def capture(
             frame = people.listen(beat.due_seconds)
             if frame is None:
                 return
+            takeover.heard(is_silent=frame.is_silent)
             now_seconds = trio.current_time()
             is_withheld = ledger.withholds(is_silent=frame.is_silent, now_seconds=now_seconds)
             if is_slow != ledger.is_model_slow(now_seconds):

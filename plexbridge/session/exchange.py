@@ -12,6 +12,7 @@ from plexbridge.model.protocol import Audio, Text
 from plexbridge.session.encode import Outgoing
 from plexbridge.session.ledger import Ledger
 from plexbridge.session.link import Link
+from plexbridge.session.takeover import Takeover
 
 SILENT_SECONDS = 10.0
 """Without any message for so long, the model hangs; the browser client of PersonaPlex gives up after the same time."""
@@ -24,6 +25,8 @@ class Reply:
 
     event: Audio | Text
     arrived_seconds: float
+    epoch: int
+    """Of `Takeover`, when it came."""
 
 
 async def exchange(
@@ -32,10 +35,11 @@ async def exchange(
     to_playback: trio.MemorySendChannel[Reply],
     *,
     ledger: Ledger,
+    takeover: Takeover,
 ) -> None:
     """Move messages both ways until there are no more to send; raises LinkError when the link ends before."""
     async with outgoing, to_playback, trio.open_nursery() as nursery:
-        nursery.start_soon(_receive, link, to_playback)
+        nursery.start_soon(_receive, link, to_playback, takeover)
         nursery.start_soon(_ping, link, ledger)
         async for message in outgoing:
             await link.send_audio(message.page)
@@ -46,14 +50,14 @@ async def exchange(
         nursery.cancel_scope.cancel(reason="nothing more to send")
 
 
-async def _receive(link: Link, to_playback: trio.MemorySendChannel[Reply]) -> None:
+async def _receive(link: Link, to_playback: trio.MemorySendChannel[Reply], takeover: Takeover) -> None:
     while True:
         with trio.move_on_after(SILENT_SECONDS) as patience:
             event = await link.receive()
         if patience.cancelled_caught:
             raise link.conversation.silent(SILENT_SECONDS)
         if isinstance(event, Audio | Text):
-            await to_playback.send(Reply(event, trio.current_time()))
+            await to_playback.send(Reply(event, trio.current_time(), takeover.epoch))
 
 
 async def _ping(link: Link, ledger: Ledger) -> None:

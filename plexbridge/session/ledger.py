@@ -46,7 +46,7 @@ BEHIND_MESSAGES = 8
 
 
 class Shed(Enum):
-    """Why audio was thrown away, at one of the two doors where that is allowed."""
+    """Why audio was thrown away, at one of the two doors where that is allowed, or while no door was open."""
 
     UPLINK_LATE = "late on the way up"
     SILENCE_WITHHELD = "silence withheld from a slow model"
@@ -55,6 +55,8 @@ class Shed(Enum):
     DOWNLINK_STANDING = "standing delay cut"
     DOWNLINK_BURST = "a burst after a stall cut"
     DOWNLINK_LATE = "late on the way down"
+    DOWNLINK_FLUSHED = "the rest of an answer that somebody has cut short"
+    RENEWAL = "said while the link to the model was renewed"
 
 
 class Distribution:
@@ -164,6 +166,10 @@ class Ledger:
         """Capture was late and has thrown `frames` away."""
         self._capture_shed[Shed.UPLINK_LATE] += frames
 
+    def missed_in_renewal(self, frames: int) -> None:
+        """People have said `frames` while one link was closed and this one not yet open."""
+        self._capture_shed[Shed.RENEWAL] += frames
+
     # The model
 
     @property
@@ -237,6 +243,7 @@ class Ledger:
             (Shed.DOWNLINK_STANDING, self.playout.shed_standing_samples / frame_samples),
             (Shed.DOWNLINK_BURST, self.playout.shed_burst_samples / frame_samples),
             (Shed.DOWNLINK_LATE, self.playout.shed_late_samples / frame_samples),
+            (Shed.DOWNLINK_FLUSHED, self.playout.shed_flushed_samples / frame_samples),
         ]
 
     @property

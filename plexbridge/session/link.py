@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from math import inf
 from pathlib import Path
 from socket import SO_LINGER, SOL_SOCKET
+from typing import NoReturn
 
 import trio
 import trio_websocket
@@ -174,6 +175,7 @@ class Link:
         """From the first packet of TCP to the model's handshake."""
         self._upgraded_seconds = 0.0
         self._is_send_cut = False
+        self._is_read = trio.Event()
 
     async def read(self, request: ModelRequest) -> None:
         """Send the upgrade and run trio-websocket's reader until the connection ends or `aclose` has ended it."""
@@ -190,6 +192,7 @@ class Link:
                 self._upgraded_seconds = trio.current_time()
                 self.conversation.upgraded()
                 self._stream.is_answered.set()
+        self._is_read.set()
 
     async def wait_upgrade(self) -> int | str | None:
         """Wait until the server has answered the upgrade; return None, or why there is no WebSocket."""
@@ -213,6 +216,11 @@ class Link:
         except trio_websocket.ConnectionClosed as exc:
             raise self._lost(exc) from exc
         return self.conversation.receive(message)
+
+    async def wait_lost(self) -> NoReturn:
+        """Wait until the connection has ended, and raise the LinkError of that: for a link that is not used yet."""
+        await self._is_read.wait()
+        raise self._ended(self._open_websocket.closed)
 
     async def ping(self) -> float:
         """Return the round trip in seconds of a WebSocket ping; raises LinkError when no pong comes in time."""
@@ -245,7 +253,9 @@ class Link:
         return self._websocket
 
     def _lost(self, exc: trio_websocket.ConnectionClosed) -> LinkError:
-        reason = exc.reason
+        return self._ended(exc.reason)
+
+    def _ended(self, reason: trio_websocket.CloseReason | None) -> LinkError:
         return self.conversation.closed(
             None if reason is None else reason.code,
             "" if reason is None else reason.reason or "",

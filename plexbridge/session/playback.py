@@ -16,6 +16,7 @@ from plexbridge.session.beat import Beat
 from plexbridge.session.exchange import Reply
 from plexbridge.session.ledger import Ledger
 from plexbridge.session.people import People
+from plexbridge.session.takeover import Takeover
 
 
 async def play(
@@ -26,6 +27,7 @@ async def play(
     minimum_seconds: float,
     maximum_seconds: float,
     ledger: Ledger,
+    takeover: Takeover,
 ) -> None:
     """Play a frame every 20 ms from `start_seconds` on, until there are no more replies.
 
@@ -43,13 +45,17 @@ async def play(
                         if isinstance(reply.event, Text):
                             _show(joiner.push(reply.event.piece), people)
                         else:
-                            _take(reply.event.data, reply.arrived_seconds, reader, playout, ledger)
+                            is_flushed = reply.epoch < takeover.epoch
+                            _take(reply.event.data, reply.arrived_seconds, reader, playout, ledger, is_flushed)
                 if not until_tick.cancelled_caught:
                     _show(joiner.flush(), people)
                     return
                 missed = beat.take_tick()
                 if missed:
                     playout.discard(missed)
+                if takeover.is_taken and playout.has_fallen_silent:
+                    takeover.end_epoch()
+                    playout.flush()
                 _play(playout, people, ledger, beat.tick - 1)
 
 
@@ -58,9 +64,13 @@ def _show(text: str, people: People) -> None:
         people.show(text)
 
 
-def _take(data: bytes, arrived_seconds: float, reader: OggOpusReader, playout: Playout, ledger: Ledger) -> None:
+def _take(
+    data: bytes, arrived_seconds: float, reader: OggOpusReader, playout: Playout, ledger: Ledger, is_flushed: bool
+) -> None:
     for packet in reader.feed(data):
-        samples = playout.push(packet.data, arrived_seconds=arrived_seconds, lost_packets=packet.lost_pages)
+        samples = playout.push(
+            packet.data, arrived_seconds=arrived_seconds, lost_packets=packet.lost_pages, is_flushed=is_flushed
+        )
         ledger.received(samples * MODEL_RATE_HZ // PEOPLE_RATE_HZ, now_seconds=arrived_seconds)
     ledger.ogg = reader.statistics()
 

@@ -22,6 +22,7 @@ from plexbridge.session.ledger import Ledger
 from plexbridge.session.link import Link
 from plexbridge.session.people import Frame, People
 from plexbridge.session.playback import play
+from plexbridge.session.takeover import Takeover
 
 QUEUED_FRAMES = 1
 """Frames between capture and encode: 20 ms. Encoding takes a fraction of a tick, so one is room enough."""
@@ -40,21 +41,40 @@ class SessionSettings:
     playout_maximum_seconds: float
 
 
-async def run_session(link: Link, people: People, settings: SessionSettings, *, ledger: Ledger, serial: int) -> None:
+async def run_session(
+    link: Link,
+    people: People,
+    settings: SessionSettings,
+    *,
+    ledger: Ledger,
+    serial: int,
+    start_seconds: float | None = None,
+) -> None:
     """Hold one conversation until the people leave, the link fails or it is cancelled.
 
     `ledger` is the caller's and new; `serial` numbers the Ogg stream, and differs from connection to connection.
+    `start_seconds` is when the first tick is due, which is soon where nothing else is said.
     Failures arrive in an exception group, LinkError for those of the link.
     """
     to_encode, frames = trio.open_memory_channel[Frame](QUEUED_FRAMES)
     to_exchange, outgoing = trio.open_memory_channel[Outgoing](QUEUED_MESSAGES)
     to_playback, replies = trio.open_memory_channel[Reply](QUEUED_REPLIES)
-    start_seconds = next_start_seconds(trio.current_time())
+    if start_seconds is None:
+        start_seconds = next_start_seconds(trio.current_time())
+    takeover = Takeover()
 
     stages = (
-        partial(capture, people, to_encode, start_seconds=start_seconds, ledger=ledger, conversation=link.conversation),
+        partial(
+            capture,
+            people,
+            to_encode,
+            start_seconds=start_seconds,
+            ledger=ledger,
+            conversation=link.conversation,
+            takeover=takeover,
+        ),
         partial(encode, frames, to_exchange, settings=settings.encoder, serial=serial),
-        partial(exchange, link, outgoing, to_playback, ledger=ledger),
+        partial(exchange, link, outgoing, to_playback, ledger=ledger, takeover=takeover),
         partial(
             play,
             replies,
@@ -63,6 +83,7 @@ async def run_session(link: Link, people: People, settings: SessionSettings, *, 
             minimum_seconds=settings.playout_minimum_seconds,
             maximum_seconds=settings.playout_maximum_seconds,
             ledger=ledger,
+            takeover=takeover,
         ),
     )
     async with trio.open_nursery() as nursery:

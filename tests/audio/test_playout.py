@@ -135,7 +135,8 @@ def late(arrivals: Iterable[Arrival], late_ms: dict[int, float]) -> list[Arrival
 
 
 def shed_samples(books: PlayoutStatistics) -> int:
-    return books.shed_silence_samples + books.shed_standing_samples + books.shed_burst_samples + books.shed_late_samples
+    cut = books.shed_silence_samples + books.shed_standing_samples + books.shed_burst_samples + books.shed_late_samples
+    return cut + books.shed_flushed_samples
 
 
 def early(arrivals: Iterable[Arrival], early_ms: float) -> list[Arrival]:
@@ -395,6 +396,72 @@ def test_a_discard_is_not_followed_by_a_cut_for_depth_that_it_has_removed() -> N
     assert books.shed_late_samples == 5 * 960
     assert shed_samples(books) == books.shed_late_samples
     assert books.underruns == 0
+
+
+# Barge-in
+
+
+def test_the_rest_of_an_answer_that_is_over_is_muted_with_a_fade_and_the_depth_stays() -> None:
+    packets = encode(np.concatenate((babble()[:1920], silence(3 * 1920))))
+    clean = decode(packets)
+
+    with open_playout() as playout:
+        for packet in packets[:3]:
+            playout.push(packet, arrived_seconds=0.0)
+        heard = [playout.pop().samples for _ in range(3)]
+        assert not playout.has_fallen_silent, "that could be a pause"
+        playout.push(packets[3], arrived_seconds=0.06)
+        assert playout.has_fallen_silent
+        depth_samples = playout.statistics().depth_samples
+        playout.flush()
+        books = playout.statistics()
+        heard += [playout.pop().samples for _ in range(6)]
+
+    played = np.concatenate(heard)
+    assert level_dbfs(played[2 * 960 : 3 * 960]) > -40, "it was speaking"
+    assert not played[3 * 960 + 240 : 4 * 960].any()
+    assert level_dbfs(played[3 * 960 + 240 :]) < -50
+    assert largest_step(played) <= CLICK_RATIO * largest_step(clean)
+    assert books.depth_samples == depth_samples
+    assert 20 * PER_MS < books.shed_flushed_samples <= 60 * PER_MS
+    assert unaccounted_samples(books, frames=3) == 0
+
+
+def test_an_answer_that_goes_on_has_not_fallen_silent() -> None:
+    with open_playout() as playout:
+        for packet in babble_packets()[:3]:
+            playout.push(packet, arrived_seconds=0.0)
+
+        assert not playout.has_fallen_silent
+
+
+def test_silence_with_nothing_before_it_is_no_end_of_an_answer() -> None:
+    with open_playout() as playout:
+        assert not playout.has_fallen_silent
+        for packet in encode(silence(4 * 1920)):
+            playout.push(packet, arrived_seconds=0.0)
+
+        assert not playout.has_fallen_silent
+        playout.flush()
+        assert playout.statistics().shed_flushed_samples == 0
+
+
+def test_speech_right_behind_what_was_muted_fades_in() -> None:
+    packets = babble_packets()
+    limit = CLICK_RATIO * largest_step(decode(packets))
+
+    with open_playout() as playout:
+        frames = []
+        for number, packet in enumerate(packets):
+            playout.push(packet, arrived_seconds=0.08 * number)
+            if number % 3 == 1:
+                playout.flush()
+            frames += [playout.pop().samples for _ in range(4)]
+        books = playout.statistics()
+
+    assert largest_step(np.concatenate(frames)) <= limit
+    assert unaccounted_samples(books, frames=len(frames)) == 0
+    assert books.shed_flushed_samples > 10 * 3840
 
 
 # Gaps
@@ -718,6 +785,8 @@ STEPS = st.lists(
         st.tuples(st.just("pop"), st.integers(1, 30), st.booleans()),
         st.tuples(st.just("discard"), st.integers(0, 8), st.none()),
         st.tuples(st.just("flood"), st.integers(0, 11), st.integers(1, 40)),
+        st.tuples(st.just("flush"), st.none(), st.none()),
+        st.tuples(st.just("late"), st.integers(0, 11), st.none()),
     ),
     max_size=40,
 )
@@ -744,6 +813,10 @@ def test_whatever_happens_every_frame_is_whole_and_the_books_balance(steps: list
                     frames += [playout.pop(is_model_slow=is_slow) for _ in range(count)]
                 case "discard", int(count), None:
                     playout.discard(count)
+                case "flush", None, None:
+                    playout.flush()
+                case "late", int(index), None:
+                    playout.push(assorted_packets()[index], arrived_seconds=now_seconds, is_flushed=True)
                 case "flood", int(index), int(count):
                     for _ in range(count):
                         pushed.append(float(len(pushed)))

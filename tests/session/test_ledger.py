@@ -347,8 +347,13 @@ def test_all_that_was_shed_is_reported_in_frames_by_reason() -> None:
     assert ledger.shed_frames == {}
 
     ledger.missed_uplink(3)
+    ledger.missed_in_renewal(7)
     ledger.playout = PlayoutStatistics(
-        shed_silence_samples=960, shed_standing_samples=480, shed_burst_samples=9600, shed_late_samples=2880
+        shed_silence_samples=960,
+        shed_standing_samples=480,
+        shed_burst_samples=9600,
+        shed_late_samples=2880,
+        shed_flushed_samples=1920,
     )
 
     assert ledger.shed_frames == {
@@ -357,6 +362,8 @@ def test_all_that_was_shed_is_reported_in_frames_by_reason() -> None:
         Shed.DOWNLINK_STANDING: 0.5,
         Shed.DOWNLINK_BURST: 10,
         Shed.DOWNLINK_LATE: 3,
+        Shed.DOWNLINK_FLUSHED: 2,
+        Shed.RENEWAL: 7,
     }
 
 

@@ -16,6 +16,7 @@ from typing import Protocol
 import trio
 
 from plexbridge import logs
+from plexbridge.audio.pcm import FRAME_SECONDS
 from plexbridge.errors import PlexbridgeError, RequestError, TurnOver
 from plexbridge.model.health import ModelStatus, trouble_of
 from plexbridge.model.pool import Pool, Ticket
@@ -192,6 +193,7 @@ class Room:
             is_deaf=is_deaf,
             standing=self.standing,
             models=self._around.pool.statuses(),
+            unheard_seconds=progress.renewals.unheard_frames * FRAME_SECONDS,
         )
 
     async def _take_turns(self, ticket: Ticket) -> PlexbridgeError | None:

@@ -95,6 +95,8 @@ class RoomStatus:
     standing: Standing | None = None
     """The place in the queue of those who wait for a model."""
     models: tuple[ModelStatus, ...] = ()
+    unheard_seconds: float = 0.0
+    """What people have said while the link to the model was renewed."""
 
 
 def hearing(statistics: SpeakerStatistics | None, *, is_muted: bool, is_deaf: bool) -> Hearing:
@@ -134,6 +136,7 @@ def describe(status: RoomStatus, own: str) -> str:
         _describe_encryption(status.encryption),
         _describe_model(status.model, status.model_state, status.voice),
         *([] if status.delay is None else [_describe_delay(status.delay)]),
+        *([_describe_unheard(status.unheard_seconds)] if status.unheard_seconds >= PART_SECONDS else []),
     ]
     for models in (describe_models(status.models), []):
         for shown in range(len(status.people), -1, -1):
@@ -240,6 +243,10 @@ def _describe_delay(delay: Delay) -> str:
     named = [f"{_duration(seconds)} {where}" for where, seconds in parts.items() if seconds >= PART_SECONDS]
     word = "slow" if delay.total_seconds >= SLOW_SECONDS else "noticeable"
     return f"Delay: {word}, {total}" + (f" ({', '.join(named)})" if named else "")
+
+
+def _describe_unheard(seconds: float) -> str:
+    return f"Not heard while the connection to the model was renewed: {_duration(seconds)} of what was said"
 
 
 def _duration(seconds: float) -> str:

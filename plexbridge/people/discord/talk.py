@@ -11,16 +11,16 @@ from random import Random
 
 import trio
 
-from plexbridge.config import PersonaConfig
+from plexbridge.config import PersonaConfig, RenewalConfig
 from plexbridge.errors import ModelSlow, PlexbridgeError, StoreError, TurnOver
 from plexbridge.model.pool import Ticket
 from plexbridge.people.discord.asking import person_id
 from plexbridge.people.discord.commands import Settings
 from plexbridge.people.discord.voice import DiscordPeople
-from plexbridge.service import Backend, Progress, hold_conversation
-from plexbridge.session.ledger import Ledger
-from plexbridge.session.link import Link
+from plexbridge.relay import Terms, hold_relay
+from plexbridge.service import Backend, Progress
 from plexbridge.session.outage import converse_through_outages
+from plexbridge.session.renewal import RenewalStatistics
 from plexbridge.session.session import SessionSettings
 
 logger = logging.getLogger(__name__)
@@ -46,13 +46,14 @@ class Talk:
 
 
 async def hold_talk(
-    talk: Talk, *, persona: PersonaConfig, settings: SessionSettings, random: Random
+    talk: Talk, *, persona: PersonaConfig, settings: SessionSettings, renewal: RenewalConfig, random: Random
 ) -> PlexbridgeError | None:
     """Let the people talk with a model until one of them has gone for good; return what failed, as `hold_conversation`.
 
     TurnOver is returned when the talk's time is up. `random` spreads the attempts to reach a model that was lost.
     """
     ticket = talk.ticket
+    terms = Terms(persona, settings, renewal, talk.say, talk.progress)
     has_listened = False
 
     async def attempt(listens: Callable[[], None]) -> PlexbridgeError | None:
@@ -67,25 +68,23 @@ async def hold_talk(
                 return failure
 
     async def converse(backend: Backend, listens: Callable[[], None]) -> PlexbridgeError | None:
-        ledger = Ledger()
-
-        def opened(link: Link) -> None:
-            talk.progress.ledger, talk.progress.conversation = ledger, link.conversation
-            talk.progress.voice = persona.voice
+        def listened() -> None:
             nonlocal has_listened
             has_listened = True
             ticket.listens()
             listens()
 
         try:
-            return await hold_conversation(
-                backend, talk.people, persona=persona, settings=settings, ledger=ledger, on_open=opened
-            )
+            return await hold_relay(backend, ticket, talk.people, terms, listens=listened)
         finally:
             talk.progress.conversation = None
             talk.people.rest()
 
-    return await converse_through_outages(attempt, talk.say, random=random)
+    try:
+        return await converse_through_outages(attempt, talk.say, random=random)
+    finally:
+        if talk.progress.renewals != RenewalStatistics():
+            logger.info("renewals: %s", talk.progress.renewals)
 
 
 async def find_persona(talk: Talk, settings: Settings, persona: PersonaConfig) -> PersonaConfig:

@@ -16,14 +16,14 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from plexbridge.config import ModelConfig, PersonaConfig
+from plexbridge.config import ModelConfig, PersonaConfig, RenewalConfig
 from plexbridge.errors import PlexbridgeError
 from plexbridge.model.pool import Pool
 from plexbridge.people.discord.attendance import Attendance
 from plexbridge.people.discord.endings import Cause, Ending
 from plexbridge.people.discord.notice import GRACE_SECONDS
 from plexbridge.people.discord.rooms import Rooms
-from plexbridge.people.discord.talk import Talk
+from plexbridge.people.discord.talk import Talk, hold_talk
 from plexbridge.service import Backend, hold_conversation, probe_model
 from plexbridge.session.ledger import Ledger
 from tests.people.discord.choices import make_audiences
@@ -41,6 +41,9 @@ END_SECONDS = 1.0
 PLACE_SECONDS = 0.3
 QUEUE_SECONDS = GRACE_SECONDS + 0.1
 SHORT_SECONDS = 0.1
+RENEWAL_POINTS = 50
+"""Steps that are tried of a conversation with renewals; that they leave nothing behind is tested closer in the relay's
+own tests."""
 
 
 class Interruption:
@@ -77,19 +80,29 @@ async def run_room(
     breaks: Cause | None,
     is_sent_away: bool = False,
     is_queued: bool = False,
+    renew_seconds: float | None = None,
 ) -> int:
     """Hold a conversation, interrupted after step `number`; without `interrupt`, plexbridge stops. Return the steps.
 
     With `breaks` the voice connection ends in its midst for that cause. With `is_sent_away` the interruption is
     somebody who asks for the end, between two steps. With `is_queued` the model is taken at first, and the talk short.
+    With `renew_seconds` the link to the model is renewed again and again.
     """
     interruption = Interruption()
     async with open_memory_portal() as portal, trio.open_nursery() as world:
         model = SimulatedModel(world)
         discord = FakeDiscord(world)
-        backend = Backend(ModelConfig(url=MODEL_URL), MODEL_URL, model.dial)
+        backend = Backend(ModelConfig(url=MODEL_URL, renew_seconds=renew_seconds), MODEL_URL, model.dial)
 
         async def converse(talk: Talk) -> PlexbridgeError | None:
+            if renew_seconds is not None:
+                return await hold_talk(
+                    talk,
+                    persona=PersonaConfig(),
+                    settings=SETTINGS,
+                    renewal=RenewalConfig(),
+                    random=Random(1),
+                )
             async with talk.ticket.use() as model_of_ticket:
                 return await hold_conversation(
                     model_of_ticket,
@@ -177,12 +190,21 @@ def sweep(
     breaks: Cause | None = None,
     is_sent_away: bool = False,
     is_queued: bool = False,
+    renew_seconds: float | None = None,
 ) -> int:
     """Make one run by itself, in simulated time."""
     channels = RecordedChannels()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trio, "open_memory_channel", channels)
-        run = partial(run_room, number, interrupt, breaks=breaks, is_sent_away=is_sent_away, is_queued=is_queued)
+        run = partial(
+            run_room,
+            number,
+            interrupt,
+            breaks=breaks,
+            is_sent_away=is_sent_away,
+            is_queued=is_queued,
+            renew_seconds=renew_seconds,
+        )
         steps = trio.run(run, clock=MockClock(autojump_threshold=0))
     channels.assert_closed()
     return steps
@@ -213,6 +235,23 @@ def test_a_conversation_on_discord_leaves_nothing_behind_wherever_it_is_interrup
     with capsys.disabled():
         name += " around a recovery" if breaks else ""
         print(f"\ncancellation on Discord: {name} at each of {steps} steps")
+    assert steps > 300
+
+
+@pytest.mark.cancellation
+@pytest.mark.parametrize("interrupt", [go, None], ids=["leave", "stop"])
+def test_a_conversation_whose_link_is_renewed_leaves_nothing_behind_either(
+    interrupt: Callable[[FakeDiscord], Awaitable[None]] | None,
+) -> None:
+    steps = sweep(None, interrupt, renew_seconds=0.1)
+
+    gc.collect()
+    gc.freeze()
+    try:
+        for point in range(RENEWAL_POINTS):
+            sweep(1 + point * steps // RENEWAL_POINTS, interrupt, renew_seconds=0.1)
+    finally:
+        gc.unfreeze()
     assert steps > 300
 
 

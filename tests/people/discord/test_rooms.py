@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from plexbridge.config import ModelConfig, PersonaConfig
+from plexbridge.config import Mark, ModelConfig, PersonaConfig, RenewalConfig
 from plexbridge.errors import (
     DiscordError,
     ModelBusy,
@@ -37,8 +37,9 @@ from plexbridge.people.discord.rooms import Rooms
 from plexbridge.people.discord.spurts import OPUS_SILENCE
 from plexbridge.people.discord.status import Hearing
 from plexbridge.people.discord.talk import Talk, hold_talk
+from plexbridge.relay import MARK_SENTENCE
 from plexbridge.service import Backend, probe_model
-from plexbridge.session.ledger import Ledger
+from plexbridge.session.ledger import Ledger, Shed
 from plexbridge.session.outage import BACK_SENTENCE, LIMIT_SECONDS, LOST_SENTENCE
 from tests.people.discord.choices import make_audiences
 from tests.people.discord.memory_portal import open_memory_portal
@@ -122,11 +123,17 @@ async def open_world(
     channels: frozenset[int] = frozenset(),
     text_channel: int | None = None,
     audiences: Audiences | None = None,
+    renew_seconds: float = 240.0,
+    mark: Mark = "sound",
 ) -> AsyncIterator[World]:
     async with open_memory_portal() as portal, trio.open_nursery() as nursery:
         models = [model] if model is not None else [SimulatedModel(nursery) for _ in range(model_count)]
         backends = [
-            Backend(ModelConfig(name=f"m{number}", url=model_url(number)), model_url(number), each.dial)
+            Backend(
+                ModelConfig(name=f"m{number}", url=model_url(number), renew_seconds=renew_seconds),
+                model_url(number),
+                each.dial,
+            )
             for number, each in enumerate(models, 1)
         ]
         probe = partial(probe_model, persona=PersonaConfig())
@@ -136,7 +143,13 @@ async def open_world(
 
         async def converse(talk: Talk) -> PlexbridgeError | None:
             talks.append(talk)
-            return await hold_talk(talk, persona=PersonaConfig(), settings=SETTINGS, random=Random(1))
+            return await hold_talk(
+                talk,
+                persona=PersonaConfig(),
+                settings=SETTINGS,
+                renewal=RenewalConfig(mark=mark),
+                random=Random(1),
+            )
 
         discord = FakeDiscord(nursery)
         attendance = Attendance(auto_join=auto_join, guilds=frozenset(), channels=channels)
@@ -615,3 +628,122 @@ async def test_a_channel_that_can_not_be_written_to_does_not_disturb_the_convers
         assert world.discord.write_attempts == REFUSAL_LIMIT, "then the channel is left alone"
         assert world.talks[0].progress.state is State.LIVE
         assert [packet for _, packet in world.voice.sent if packet != OPUS_SILENCE]
+
+
+# Planned renewal
+
+
+def sound(voice: FakeVoice, start_seconds: float, end_seconds: float) -> list[float]:
+    """Return when sound was sent, between two times."""
+    return [at for at, packet in voice.sent if packet != OPUS_SILENCE and start_seconds <= at < end_seconds]
+
+
+async def speak_on(world: World) -> None:
+    """Have Ada talk without a pause."""
+    while True:
+        await world.discord.speak(ADA, TONE)
+
+
+async def test_a_renewal_is_no_outage_and_the_voice_connection_stays(autojump_clock: MockClock) -> None:
+    async with open_world(renew_seconds=4, mark="sentence") as world, trio.open_nursery() as people:
+        world.discord.enter(ADA, CHANNEL)
+        await world.wait_live()
+        began_seconds = trio.current_time()
+        people.start_soon(speak_on, world)
+        voice = world.voice
+        await trio.sleep(14)
+
+        assert world.voice is voice
+        assert world.said == [MARK_SENTENCE] * 3
+        assert world.calls == 4
+        assert world.talks[-1].progress.renewals.reopened == 3
+        for second in range(1, 14):
+            assert sound(voice, began_seconds + second, began_seconds + second + 1), "each second somebody is answered"
+        times = [at for at, _ in voice.sent]
+        assert min(later - earlier for earlier, later in itertools.pairwise(times)) > 0.019, "on one beat"
+        people.cancel_scope.cancel()
+
+
+async def test_what_people_say_while_the_link_is_renewed_is_dropped_counted_and_never_replayed(
+    autojump_clock: MockClock,
+) -> None:
+    class Slow(SimulatedModel):
+        async def dial(self, address: ModelAddress) -> trio.abc.Stream:
+            await trio.sleep(2.0)
+            return await super().dial(address)
+
+    async with trio.open_nursery() as nursery, open_world(model=Slow(nursery), renew_seconds=4, mark="none") as world:
+        world.discord.enter(ADA, CHANNEL)
+        await world.wait_live()
+        began_seconds = trio.current_time()
+        voice = world.voice
+        await trio.sleep(3.6)  # in silence the link is left within the last second
+        while world.talks[-1].progress.conversation is not None:  # noqa: ASYNC110  # a value, no event
+            await trio.sleep(0.01)
+        await world.discord.speak(ADA, TONE)
+        await trio.sleep(3.5)
+
+        renewals = world.talks[-1].progress.renewals
+        assert renewals.reopened == 1
+        assert renewals.unheard_frames == pytest.approx(len(TONE), abs=3)
+        assert sound(voice, began_seconds, trio.current_time()) == []
+        assert world.ledger.shed_frames[Shed.RENEWAL] == renewals.unheard_frames
+        status = world.rooms.status(GUILD)
+        assert status is not None
+        assert status.unheard_seconds == pytest.approx(renewals.unheard_frames * 0.02)
+        assert world.said == []
+
+
+async def test_a_model_that_is_gone_when_the_link_is_renewed_is_an_outage_from_then_on(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world(renew_seconds=11, mark="none") as world:
+        world.discord.enter(ADA, CHANNEL)
+        await world.wait_live()
+        world.model.is_gone = True
+        await trio.sleep(13)
+        assert world.said == [LOST_SENTENCE]
+        world.model.is_gone = False
+        await trio.sleep(6)
+
+        assert world.said == [LOST_SENTENCE, BACK_SENTENCE]
+        await world.discord.speak(ADA, TONE)
+        await trio.sleep(0.5)
+        assert sound(world.voice, trio.current_time() - 1, trio.current_time())
+
+
+async def test_a_link_is_renewed_though_the_voice_connection_is_being_restored(autojump_clock: MockClock) -> None:
+    async with open_world(renew_seconds=4, mark="none") as world, trio.open_nursery() as people:
+        world.discord.enter(ADA, CHANNEL)
+        await world.wait_live()
+        people.start_soon(speak_on, world)
+        await trio.sleep(3.9)
+        world.voice.end(Ending(Cause.BROKEN))
+        await trio.sleep(3)
+
+        assert world.discord.joins == 2
+        assert world.talks[-1].progress.renewals.reopened == 1
+        assert sound(world.voice, trio.current_time() - 1, trio.current_time())
+        assert world.said == []
+        people.cancel_scope.cancel()
+
+
+async def test_with_a_second_free_model_in_the_pool_a_room_moves_to_it_and_frees_the_first(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world(model_count=2, renew_seconds=4) as world, trio.open_nursery() as people:
+        world.discord.enter(ADA, CHANNEL)
+        await world.wait_live()
+        people.start_soon(speak_on, world)
+        await trio.sleep(5)
+        assert [model.server.is_busy for model in world.models] == [False, True]
+        assert world.talks[-1].ticket.model == "m2"
+        await trio.sleep(4)
+
+        renewals = world.talks[-1].progress.renewals
+        assert (renewals.moved, renewals.reopened) == (2, 0)
+        assert renewals.longest_gap_seconds == pytest.approx(0.02)
+        assert [model.server.is_busy for model in world.models] == [True, False]
+        assert world.talks[-1].ticket.model == "m1"
+        assert world.said == []
+        people.cancel_scope.cancel()

@@ -58,6 +58,21 @@ def test_a_good_conversation_is_described_in_a_few_lines() -> None:
 
 
 @pytest.mark.parametrize(
+    ("seconds", "lines"),
+    [
+        (0.0, []),
+        (0.06, []),
+        (0.3, ["Not heard while the connection to the model was renewed: 300 ms of what was said"]),
+        (2.46, ["Not heard while the connection to the model was renewed: 2.5 s of what was said"]),
+    ],
+)
+def test_what_was_said_in_vain_while_the_link_was_renewed_is_told(seconds: float, lines: list[str]) -> None:
+    text = describe(replace(STATUS, unheard_seconds=seconds), OWN)
+
+    assert text.splitlines()[7:-1] == lines
+
+
+@pytest.mark.parametrize(
     ("seconds", "shown"),
     [
         (0.0, "0 seconds"),
