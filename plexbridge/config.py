@@ -232,6 +232,12 @@ class AudioConfig(_Table):
         return playout_max_ms
 
 
+class HearingConfig(_Table):
+    """What the model hears of people in a voice channel."""
+
+    noise_gate: bool = Field(default=True, description="true or false")
+
+
 MAX_ID = 2**63 - 1
 """Discord's ids are positive and of 64 bits, and have not used the highest one."""
 
@@ -326,6 +332,7 @@ class Config(_Table):
     model: tuple[ModelConfig, ...] = (EMBEDDED,)
     persona: PersonaConfig = PersonaConfig()
     audio: AudioConfig = AudioConfig()
+    hearing: HearingConfig = HearingConfig()
     discord: DiscordConfig = DiscordConfig()
     store: StoreConfig = StoreConfig()
     log: LogConfig = LogConfig()

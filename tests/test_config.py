@@ -417,11 +417,11 @@ def test_a_prompt_that_no_request_can_hold_is_a_fault_and_is_not_shown() -> None
         ('voice = "x"', "voice: found an unknown key, expected keys in sections only; nearest: persona.voice"),
         (
             "[modle]\nurl = 1",
-            "modle: found an unknown section, expected model, persona, audio, discord, store, log; nearest: model",
+            "modle: found an unknown section, expected model, persona, audio, hearing, discord, store, log; nearest: model",
         ),
         (
             "[[logs]]",
-            "logs: found an unknown section, expected model, persona, audio, discord, store, log; nearest: log",
+            "logs: found an unknown section, expected model, persona, audio, hearing, discord, store, log; nearest: log",
         ),
     ],
 )

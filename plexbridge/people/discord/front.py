@@ -12,6 +12,7 @@ from functools import partial
 import trio
 
 from plexbridge import logs
+from plexbridge.audio.hearing import HearingSettings
 from plexbridge.config import Config, DiscordConfig, ModelConfig
 from plexbridge.errors import ConfigError, DiscordLost
 from plexbridge.people.discord.asking import Answer, Request
@@ -23,6 +24,8 @@ from plexbridge.people.discord.rooms import Converse, Rooms
 
 READY_SECONDS = 60.0
 """For the gateway and all servers, after the log-in."""
+READY_NETWORKS = 3
+"""So many people may begin to speak at the same time before one of them costs everybody a late tick."""
 
 
 class Front:
@@ -58,6 +61,8 @@ async def open_front(
         channels=frozenset(discord.channels),
         sessions=model.sessions,
     )
+    hearing = HearingSettings(has_noise_gate=config.hearing.noise_gate)
+    hearing.networks.prepare(READY_NETWORKS)
     async with open_portal() as portal, _log_in(portal, discord, token) as bot:
         rooms = Rooms(
             portal,
@@ -67,6 +72,7 @@ async def open_front(
             text_channel=discord.text_channel,
             model=model.name,
             clock=trio_clock(),
+            hearing=hearing,
         )
         commands = Commands(rooms, settings, persona=config.persona, model=model)
 

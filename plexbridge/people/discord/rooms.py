@@ -13,6 +13,7 @@ from typing import Protocol
 import trio
 
 from plexbridge import logs
+from plexbridge.audio.hearing import USUAL, HearingSettings
 from plexbridge.errors import ModelBusy, PlexbridgeError
 from plexbridge.people.discord.attendance import Action, Attendance, Busy, Hear, Move, Presence, Start, Stop
 from plexbridge.people.discord.chat import HURRIED_SECONDS, PATIENT_SECONDS, Chat, Pen
@@ -54,13 +55,16 @@ Converse = Callable[[Talk], Awaitable[PlexbridgeError | None]]
 class Room:
     """One conversation in one voice channel."""
 
-    def __init__(self, start: Start, chat: Chat, model: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, start: Start, chat: Chat, model: str, clock: Callable[[], float], hearing: HearingSettings
+    ) -> None:
         self.channel_id = start.channel_id
         self.chat = chat
         self._starter_id = start.starter_id
         self._humans = start.humans
         self._model = model
         self._clock = clock
+        self._hearing = hearing
         self._began_seconds = trio.current_time()
         self._line: Line | None = None
         self._people: DiscordPeople | None = None
@@ -124,7 +128,7 @@ class Room:
         failures = Failures()
         with failures.collect():
             async with open_line(portal, discord, self.channel_id, clock=self._clock) as line:
-                with DiscordPeople(line, self.chat) as people:
+                with DiscordPeople(line, self.chat, self._hearing) as people:
                     people.set_heard(self._humans)
                     self._line, self._people = line, people
                     try:
@@ -181,6 +185,7 @@ class Rooms:
         text_channel: int | None,
         model: str,
         clock: Callable[[], float],
+        hearing: HearingSettings = USUAL,
     ) -> None:
         self._portal = portal
         self._discord = discord
@@ -189,6 +194,7 @@ class Rooms:
         self._text_channel = text_channel
         self._model = model
         self._clock = clock
+        self._hearing = hearing
         self._changed = trio.Event()
         self._due: list[Action] = []
         """What commands have brought about; few, as each server has one conversation."""
@@ -242,7 +248,7 @@ class Rooms:
         for action in actions:
             if isinstance(action, Start):
                 chat = self._chat(action.channel_id)
-                self._rooms[action.guild_id] = Room(action, chat, self._model, self._clock)
+                self._rooms[action.guild_id] = Room(action, chat, self._model, self._clock, self._hearing)
                 nursery.start_soon(self._hold, action.guild_id, nursery)
             elif isinstance(action, Stop):
                 self._rooms[action.guild_id].end()
