@@ -105,7 +105,7 @@ class Room:
             echo = np.fft.irfft(np.fft.rfft(played, self._size) * self._response, self._size)
             self._coming[self._delay_samples :] += echo.astype(np.float32)
         self._tick += 1
-        come = self._coming[:PEOPLE_FRAME_SAMPLES] + self._noise[self._tick % 50]
+        come: Samples = self._coming[:PEOPLE_FRAME_SAMPLES] + self._noise[self._tick % 50]
         self._coming[:-PEOPLE_FRAME_SAMPLES] = self._coming[PEOPLE_FRAME_SAMPLES:]
         self._coming[-PEOPLE_FRAME_SAMPLES:] = 0
         return come
@@ -155,7 +155,7 @@ def converse(surroundings: Surroundings, *, seconds: float, is_guarded: bool = T
 
 
 ROOMS = (
-    Surroundings(delay_seconds=0.15),
+    Surroundings(delay_seconds=0.15, reverberation_seconds=0.2),
     Surroundings(delay_seconds=0.25, reverberation_seconds=0.3),
     Surroundings(delay_seconds=0.4, reverberation_seconds=0.5),
     Surroundings(delay_seconds=0.3, gain_db=-14, reverberation_seconds=0.4, noise_dbfs=-55),
@@ -167,7 +167,16 @@ ROOMS = (
 def main(seconds: float) -> None:
     """Count the turns that a model takes because it hears itself."""
     table = Table(box=None)
-    for column in ("delay", "gain", "reverberation", "sentences", "own turns", "unguarded", "leaked frames", "us/frame"):
+    for column in (
+        "delay",
+        "gain",
+        "reverberation",
+        "sentences",
+        "own turns",
+        "unguarded",
+        "leaked frames",
+        "us/frame",
+    ):
         table.add_column(column, justify="right")
     for each in ROOMS:
         heard = converse(each, seconds=seconds)

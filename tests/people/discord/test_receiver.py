@@ -233,6 +233,58 @@ def test_where_the_numbers_of_each_speaker_start_makes_no_difference() -> None:
         assert different.statistics().total.concealed_frames == 0
 
 
+# What of each is mixed
+
+
+def test_each_person_has_a_gain_and_the_sum_is_exact() -> None:
+    one, other = talk(1, hz=310, level=0.2), talk(2, hz=520, level=0.2)
+
+    with joined_receiver(1, 2) as together, joined_receiver(1) as alone, joined_receiver(2) as also_alone:
+        together.hearing.set_gain(1, 2.0)
+        together.hearing.set_gain(2, 0.25)
+        heard = sound(listen(together, one + other, ticks=60))
+        voices = sound(listen(alone, one, ticks=60)), sound(listen(also_alone, other, ticks=60))
+
+    assert np.abs(heard).max() < 0.8, "the limiter has nothing to do"
+    assert np.array_equal(heard, 2 * voices[0] + voices[1] / 4)
+
+
+def test_who_is_not_attended_is_decoded_and_counted_and_not_mixed() -> None:
+    one, other = talk(1, hz=310), talk(2, hz=520)
+
+    with joined_receiver(1, 2) as receiver, joined_receiver(1) as alone:
+        receiver.hearing.set_attended(frozenset({1}))
+        heard = listen(receiver, one + other, ticks=60)
+
+        assert np.array_equal(sound(heard), sound(listen(alone, one, ticks=60)))
+        assert frames_with(2, heard) == 0
+        assert receiver.statistics().users[2] == alone.statistics().users[1]
+
+
+def test_what_the_noise_gate_silences_counts_as_received_and_the_frame_as_silent() -> None:
+    with Receiver() as receiver:
+        receiver.connected(AES, KEY)
+        receiver.set_heard({7})
+        receiver.speaking(1_007, 7)
+        heard = listen(receiver, talk(7, seconds=2), ticks=110)
+        counts = receiver.statistics().users[7]
+
+    assert [mixed.is_silent for mixed in heard[4:16]] == [False] * 12
+    assert all(mixed.is_silent and not mixed.speakers for mixed in heard[20:])
+    assert (counts.speech, counts.good, counts.decoded) == (100, 100, 105), "deafness is judged by these"
+
+
+def test_bots_and_the_unknown_are_not_even_decoded() -> None:
+    with joined_receiver(1) as receiver:
+        receiver.speaking(1_050, 50)  # a bot that plays music: nobody has said that it may be heard
+        heard = listen(receiver, talk(50) + talk(60, ssrc=9_999), ticks=120)
+
+        assert not sound(heard).any()
+        assert receiver.hearing.activity() == {}
+        assert receiver.statistics().total.decoded == 0
+        assert receiver.statistics().unheard + receiver.statistics().unclaimed == 110
+
+
 def harassed(user_id: int, arrivals: Sequence[Arrival]) -> list[Arrival]:
     """Return a person's datagrams as a bad network brings them: late, lost, doubled."""
     chance = random.Random(user_id)
