@@ -113,7 +113,9 @@ class Room:
 
 def converse(surroundings: Surroundings, *, seconds: float, is_guarded: bool = True) -> Heard:
     """Let a person and `Turns` converse; without the guard nothing is known of what was played."""
-    hearing, room, model = Hearing(HearingSettings()), Room(surroundings), Turns()
+    settings = HearingSettings()
+    settings.networks.make()
+    hearing, room, model = Hearing(settings), Room(surroundings), Turns()
     resampler = soxr.ResampleStream(MODEL_RATE_HZ, PEOPLE_RATE_HZ, 1, dtype="float32")
     sentence = speech(SENTENCE_SECONDS).reshape(-1, PEOPLE_FRAME_SAMPLES)
     every_frames = round(EVERY_SECONDS / FRAME_SECONDS)

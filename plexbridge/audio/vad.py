@@ -4,8 +4,9 @@ Two detectors in a row. WebRTC's, which costs 2 us, finds speech and much else; 
 done. What it lets through goes to Silero's network, which costs 0.1 ms and is seldom wrong. The network's verdict has
 hysteresis, and a hangover bridges the pauses between words, so that a sentence is one stretch of speech.
 
-A network has 10 MB and takes 40 ms to make, so there is none for each person: `Networks` lends one to whoever makes a
-sound, for as long as that lasts. Where all are lent, WebRTC's verdict stands alone.
+A network has 10 MB and takes 40 ms and more to make, so there is none for each person: `Networks` lends one to whoever
+makes a sound, for as long as that lasts. Where all are lent, WebRTC's verdict stands alone. They are never made on the
+beat: who runs the conversations makes more of them on a thread when they get scarce.
 
 While nothing comes of a person, which on Discord is whenever they are silent, nothing is computed.
 """
@@ -29,6 +30,9 @@ HANGOVER_FRAMES = 30
 NETWORK_LIMIT = 16
 """How many people may speak at the same time, over all conversations, before some are judged less well: 160 MB."""
 
+SPARE_NETWORKS = 2
+"""So many are kept ready."""
+
 _PRE_GATE_MODE = 1
 """Of WebRTC's 0..3, the one that with its hangover misses nothing that the network would find."""
 _PRE_GATE_FRAMES = 12
@@ -38,7 +42,7 @@ _TAPS = 24
 
 
 class Networks:
-    """Silero's networks, made when they are first needed, kept, and lent; not thread-safe."""
+    """Silero's networks, to be lent; all but `make` is for the thread that the beat runs on."""
 
     def __init__(self, limit: int = NETWORK_LIMIT) -> None:
         self._limit = limit
@@ -46,19 +50,18 @@ class Networks:
         self._free: list[SileroVAD] = []
 
     @property
-    def made(self) -> int:
-        """How many there are."""
-        return self._made
+    def are_scarce(self) -> bool:
+        """Whether one more should be made before somebody needs it."""
+        return len(self._free) < SPARE_NETWORKS and self._made < self._limit
 
-    def prepare(self, count: int = 1) -> None:
-        """Have so many ready, if the limit allows, so that nobody who speaks needs to wait for it."""
-        while len(self._free) < count and self._made < self._limit:
-            self._free.append(SileroVAD(RATE_HZ))
+    def make(self, count: int = 1) -> None:
+        """Make so many, within the limit; on any thread, as long as it is one at a time."""
+        for _ in range(min(count, self._limit - self._made)):
             self._made += 1
+            self._free.append(SileroVAD(RATE_HZ))
 
     def borrow(self) -> SileroVAD | None:
         """Return one that has heard nothing yet; None when all are lent."""
-        self.prepare()
         if not self._free:
             return None
         network = self._free.pop()

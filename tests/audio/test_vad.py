@@ -12,6 +12,7 @@ from plexbridge.audio.vad import HANGOVER_FRAMES, Networks, VoiceDetector
 from tests.command import SPEECH
 
 NETWORKS = Networks()
+NETWORKS.make(2)
 SECOND = MODEL_RATE_HZ
 
 
@@ -108,32 +109,64 @@ def test_a_sentence_goes_on_over_a_pause_and_ends_after_a_longer_one() -> None:
 
 def test_a_network_is_lent_for_as_long_as_there_is_a_sound() -> None:
     networks = Networks(limit=1)
+    networks.make()
     first, second = VoiceDetector(networks), VoiceDetector(networks)
-    assert networks.made == 0
 
     judged(first, frames(speech()[:SECOND]))
-    assert networks.made == 1
     assert networks.borrow() is None
     judged(first, [None] * 100)
     found = judged(second, frames(speech()[:SECOND]))
 
-    assert networks.made == 1
+    assert second.probability > 0
     assert any(found)
     second.close()
     second.close()
     assert networks.borrow() is not None
 
 
+def test_networks_are_scarce_until_some_are_spare_or_the_limit_is_reached() -> None:
+    networks = Networks(limit=3)
+    seen = []
+    lent = []
+    for _ in range(5):
+        seen.append(networks.are_scarce)
+        if networks.are_scarce:
+            networks.make()
+    for _ in range(3):
+        lent.append(networks.borrow())
+        seen.append(networks.are_scarce)
+        networks.make()
+
+    assert seen == [True, True, False, False, False, True, False, False]
+    assert [network is None for network in lent] == [False, False, False]
+    assert networks.borrow() is None
+
+
+def test_a_network_that_comes_while_somebody_speaks_is_taken_at_once() -> None:
+    networks = Networks(limit=1)
+    detector = VoiceDetector(networks)
+    judged(detector, frames(speech()[:SECOND]))
+    assert detector.probability == 0
+
+    networks.make()
+    judged(detector, frames(speech()[SECOND : 2 * SECOND]))
+
+    assert detector.probability > 0
+    detector.close()
+
+
 def test_where_all_networks_are_lent_the_pre_gate_decides() -> None:
-    detector = VoiceDetector(Networks(limit=0))
+    detector = VoiceDetector(Networks())
 
     assert any(judged(detector, frames(speech()[:SECOND])))
     assert not any(judged(detector, [silence(UPLINK_FRAME_SAMPLES)] * 50)[20:])
 
 
 def test_who_borrows_a_network_hears_nothing_of_what_it_heard_before() -> None:
-    networks = Networks(limit=1)
-    fresh = VoiceDetector(Networks(limit=1))
+    networks, others = Networks(limit=1), Networks(limit=1)
+    networks.make()
+    others.make()
+    fresh = VoiceDetector(others)
     used, next_one = VoiceDetector(networks), VoiceDetector(networks)
     judged(used, frames(speech()[::-1][: 2 * SECOND]))
     used.close()

@@ -8,11 +8,13 @@ comes from outside, and are cancelled here.
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import NoReturn
 
 import trio
 
 from plexbridge import logs
 from plexbridge.audio.hearing import HearingSettings
+from plexbridge.audio.vad import Networks
 from plexbridge.config import Config, DiscordConfig, ModelConfig
 from plexbridge.errors import ConfigError, DiscordLost
 from plexbridge.people.discord.asking import Answer, Request
@@ -24,8 +26,9 @@ from plexbridge.people.discord.rooms import Converse, Rooms
 
 READY_SECONDS = 60.0
 """For the gateway and all servers, after the log-in."""
-READY_NETWORKS = 3
-"""So many people may begin to speak at the same time before one of them costs everybody a late tick."""
+NETWORKS_SECONDS = 0.5
+"""How often it is looked whether more people speak than there are networks to listen to them; so long one of them is
+listened to less well."""
 
 
 class Front:
@@ -62,7 +65,6 @@ async def open_front(
         sessions=model.sessions,
     )
     hearing = HearingSettings(has_noise_gate=config.hearing.noise_gate)
-    hearing.networks.prepare(READY_NETWORKS)
     async with open_portal() as portal, _log_in(portal, discord, token) as bot:
         rooms = Rooms(
             portal,
@@ -82,9 +84,18 @@ async def open_front(
         bot.watch(partial(portal.into_trio, rooms.changed))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rooms.run)
+            nursery.start_soon(_keep_networks, hearing.networks)
             portal.into_discord_soon(bot.serve_commands, answer)
             yield Front(bot, rooms)
             nursery.cancel_scope.cancel(reason="the front closes")
+
+
+async def _keep_networks(networks: Networks) -> NoReturn:
+    """Have enough of them, made where nobody waits for it."""
+    while True:
+        while networks.are_scarce:
+            await trio.to_thread.run_sync(networks.make)
+        await trio.sleep(NETWORKS_SECONDS)
 
 
 @asynccontextmanager

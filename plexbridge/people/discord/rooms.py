@@ -122,6 +122,7 @@ class Room:
             voice=progress.voice,
             delay=None if progress.ledger is None or progress.conversation is None else progress.ledger.delay,
             is_deaf=is_deaf,
+            answers=None if self._people is None else self._people.response_times.half_and_most_seconds,
         )
 
     async def _converse(self, portal: Portal, discord: Discord, converse: Converse) -> PlexbridgeError | None:
