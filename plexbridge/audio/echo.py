@@ -77,11 +77,12 @@ _LOUD = 0.01
 """What is 20 dB below it is no measure of the path's gain."""
 _EVENNESS_DB = 2.0
 """What varies by less, as a tone or a hum does, resembles everything."""
-_AUDIBLE = 1e-7
-"""-70 dBFS."""
+_NOTHING = 1e-10
+"""-100 dBFS in one band: where a tail ends, and the least noise."""
 _NOISE_RISE = 1.01
 """By how much the noise in a room is taken to grow while it can't be seen: 2 dB in a second."""
 _SMOOTHING = 0.3
+"""How much each new look changes the gains."""
 
 _WINDOWS = {size: np.hanning(size + 1)[:-1].astype(np.float32) for size in (UPLINK_FRAME_SAMPLES, PEOPLE_FRAME_SAMPLES)}
 _HANN_POWER = 0.375
@@ -104,7 +105,8 @@ class Reference:
         self._tails: Powers = np.zeros((self._ROWS, BANDS), np.float32)
         self._new: Powers | None = None
         self._quiet_frames = self._ROWS
-        self._spoken_frames = 0
+        self.active_frames = 0
+        """For how long it has been active."""
 
     @property
     def is_active(self) -> bool:
@@ -115,11 +117,6 @@ class Reference:
     def is_playing(self) -> bool:
         """Whether the bot speaks at the moment, but for pauses in a sentence."""
         return self._quiet_frames < _PAUSE_FRAMES
-
-    @property
-    def active_frames(self) -> int:
-        """For how long that has been so."""
-        return self._spoken_frames
 
     @property
     def loudest(self) -> float:
@@ -135,7 +132,7 @@ class Reference:
         """So many frames were, or should have been, heard since the last time."""
         for _ in range(min(frames, self._ROWS)):
             self._quiet_frames = 0 if self._new is not None else min(self._quiet_frames + 1, self._ROWS)
-            self._spoken_frames = self._spoken_frames + 1 if self.is_active else 0
+            self.active_frames = self.active_frames + 1 if self.is_active else 0
             if not self.is_active and not self._powers.any():
                 return
             self._push(self._powers, _DECAY)
@@ -145,7 +142,7 @@ class Reference:
     def _push(self, rows: Powers, decay: float) -> None:
         rows[:-1] = rows[1:]
         rows[-1] *= decay
-        rows[-1][rows[-1] < _AUDIBLE * _RANGE] = 0
+        rows[-1][rows[-1] < _NOTHING] = 0
         if self._new is not None:
             np.maximum(rows[-1], self._new, out=rows[-1])
 
@@ -236,7 +233,7 @@ class EchoGuard:
             self._silent_frames += 1
         else:
             self._powers[-1] = powers
-            self._noise = np.minimum(self._noise * np.float32(_NOISE_RISE), powers + np.float32(1e-12))
+            self._noise = np.minimum(self._noise * np.float32(_NOISE_RISE), powers + np.float32(_NOTHING))
             self._silent_frames = 0
         self._sound_frames = min(self._sound_frames + 1, WINDOW_FRAMES)
         if self._silent_frames >= WINDOW_FRAMES:
