@@ -203,3 +203,19 @@ def test_a_model_that_hears_itself_takes_turns_by_itself_unless_it_is_guarded() 
 
     assert (guarded.sentences, guarded.turns, guarded.leaked_frames) == (5, 5, 0)
     assert unguarded.own_turns > 5
+
+
+def test_what_does_not_vary_is_like_nothing_and_what_was_played_is_like_itself() -> None:
+    reference = Reference()
+    rows = np.array([band_powers(frame) for frame in bot_says(2)])
+    for frame in bot_says(2):
+        reference.played(frame)
+        reference.tick()
+    hum = np.repeat(band_powers(tone(440, MODEL_RATE_HZ))[None], 50, axis=0)
+
+    alike = reference.correlations(rows[-60:-10])
+
+    assert reference.correlations(hum) is None
+    assert alike is not None
+    assert alike.argmax() == pytest.approx(10, abs=1)
+    assert alike.max() > 0.8
