@@ -29,6 +29,7 @@ from plexbridge.people.discord.receiver import (
     Refusal,
     SpeakerStatistics,
 )
+from tests.audio.test_vad import NETWORKS
 from tests.people.discord.sender import AES, KEY, SILENCE, XCHACHA, audio, rtp_header, seal
 from tests.people.discord.talking import locked, tone_packets, unlock
 
@@ -262,7 +263,7 @@ def test_who_is_not_attended_is_decoded_and_counted_and_not_mixed() -> None:
 
 
 def test_what_the_noise_gate_silences_counts_as_received_and_the_frame_as_silent() -> None:
-    with Receiver() as receiver:
+    with Receiver(hearing=HearingSettings(networks=NETWORKS)) as receiver:
         receiver.connected(AES, KEY)
         receiver.set_heard({7})
         receiver.speaking(1_007, 7)
