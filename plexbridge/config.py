@@ -325,6 +325,7 @@ class QueueConfig(_Table):
 class HearingConfig(_Table):
     """What is done about what people say, or don't."""
 
+    noise_gate: bool = Field(default=True, description="true or false")
     idle_minutes: int = _whole(10, 0, 1_440)
 
 

@@ -21,6 +21,8 @@ from tests.discord_server.control import Control
 READY_SECONDS = 30.0
 STOP_SECONDS = 15.0
 SETTLE_SECONDS = 10.0
+WHISTLING = {"PLEXBRIDGE_HEARING_NOISE_GATE": "false"}
+"""Most people in these tests whistle, which is no speech."""
 
 
 def discord_at(control: Control, **settings: str) -> dict[str, str]:
@@ -70,7 +72,7 @@ def run_bridge(
 
     `is_counted` makes it one that says how many tasks and so on it has.
     """
-    everything = {**discord_at(control), **settings, "PYTHONPATH": str(ROOT)}
+    everything = {**discord_at(control), **WHISTLING, **settings, "PYTHONPATH": str(ROOT)}
     module = "tests.counted_bridge" if is_counted else "plexbridge"
     with start("run", cwd=folder, settings=everything, module=module) as process:
         assert process.stdout is not None

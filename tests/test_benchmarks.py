@@ -12,13 +12,17 @@ import numpy as np
 import pytest
 
 from benchmarks.delay import PartDelay, part_delays
+from benchmarks.echo import ROOMS, converse
 from benchmarks.faults_page import Outcome, Parting, Report, page
+from benchmarks.hearing import judge as judge_hearing
+from benchmarks.hearing import noises, spoken
 from benchmarks.observation import Observation
 from benchmarks.results import Results, judge, machine
 from benchmarks.soak import Range, Soak, SoakedCall
 from benchmarks.stage import Pipeline, Way
 from benchmarks.stages import Comparison, Spread, Stages
 from benchmarks.watched_call import PARTS, Sample, Summary
+from plexbridge.audio.vad import Networks
 from tests.command import ROOT
 
 END_SECONDS = 240.0
@@ -312,3 +316,22 @@ def test_the_page_of_the_faults_tells_all_of_each() -> None:
     assert "--seed 7" in text
     assert "all but 1." in text
     assert "(house.png)" in text
+
+
+def test_the_judgement_of_the_speech_detector_tells_speech_from_noise() -> None:
+    networks = Networks()
+    networks.make()
+    typing = noises(spoken().size)["typing"]
+
+    precision, recall, false = judge_hearing(networks, typing)
+
+    assert 0.8 < precision < 1
+    assert 0.9 < recall < 1
+    assert false == 0
+
+
+def test_an_echo_of_a_few_seconds_is_counted_in_the_way_of_the_ten_minutes() -> None:
+    heard = converse(ROOMS[-1], seconds=8)
+
+    assert (heard.sentences, heard.turns, heard.own_turns) == (1, 1, 0)
+    assert 0 < heard.frame_microseconds < 20_000

@@ -45,6 +45,7 @@ def test_without_a_file_and_environment_everything_has_its_default_and_the_model
     assert config == Config()
     assert [(model.name, model.dialect, model.url) for model in config.model] == [("loopback", "loopback", "")]
     assert (config.persona.voice, config.persona.prompt) == ("NATF0", DEFAULT_PROMPT)
+    assert config.hearing.noise_gate
     assert (config.audio.playout_min_ms, config.audio.playout_max_ms, config.audio.bitrate) == (20, 120, 96_000)
     assert (config.log.level, config.log.format, config.log.file) == ("info", "text", None)
 
@@ -304,6 +305,7 @@ def test_the_examples_in_the_shipped_file_are_valid_and_show_the_defaults(tmp_pa
         ('[log]\nfile = " "', 'log.file: found " ", expected the path of a file to append to'),
         ("[log]\nfile = 2026-11-20", 'log.file: found "2026-11-20", expected the path of a file to append to'),
         ("audio = 5", "audio: found 5, expected a table, written [audio]"),
+        ("[hearing]\nnoise_gate = 1", "hearing.noise_gate: found 1, expected true or false"),
         ("[[audio]]\nbitrate = 64000", "audio: found a list, expected a table, written [audio]"),
         ("[model]\n" + GPU, "model: found a table, expected tables, each written [[model]]"),
         ("model = [5]", "model[0]: found 5, expected tables, each written [[model]]"),

@@ -40,10 +40,11 @@ LAYERS = (
         "pure cores",
         """
         audio.mark audio.pcm audio.opus audio.opus_packet audio.ogg audio.playout audio.jitter audio.mixer audio.speaker
+        audio.vad audio.gate audio.echo audio.hearing
         model.protocol model.conversation model.request model.text model.voices model.answers
         model.health model.placement model.standing model.turns
         session.ledger session.people session.retry session.takeover
-        session.renewal session.recap
+        session.renewal session.recap session.response
         people.discord.attendance people.discord.attention people.discord.idleness
         people.discord.captions people.discord.inbox people.discord.spurts
         people.discord.rtp people.discord.stream people.discord.receiver
@@ -149,7 +150,7 @@ def test_every_module_is_in_one_layer() -> None:
 @pytest.mark.parametrize(
     ("path", "source", "fault"),
     [
-        ("audio/echo.py", "", "audio.echo is in no layer"),
+        ("audio/choir.py", "", "audio.choir is in no layer"),
         ("people/discord/__init__.py", "VERSION = 1", "people.discord is in no layer"),
         ("errors.py", "from plexbridge.audio.pcm import Samples", "errors imports audio.pcm"),
         ("audio/pcm.py", "from plexbridge import config", "audio.pcm imports config"),

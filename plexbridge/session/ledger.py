@@ -85,6 +85,12 @@ class Distribution:
                 return milliseconds / 1000
         raise AssertionError("the bins hold fewer delays than were counted")
 
+    @property
+    def half_and_most_seconds(self) -> tuple[float, float] | None:
+        """The 50th and the 95th percentile."""
+        half, most = self.percentile_seconds(50), self.percentile_seconds(95)
+        return None if half is None or most is None else (half, most)
+
 
 @dataclass(frozen=True, slots=True)
 class Delay:

@@ -108,3 +108,28 @@ def test_a_frame_far_beyond_full_scale_does_not_drown_the_others_out(monster: fl
 
     assert np.abs(mixed).max() <= 1
     assert np.corrcoef(mixed, voice)[0, 1] > 0.9
+
+
+def test_eight_voices_below_the_threshold_are_their_exact_sum_sample_by_sample() -> None:
+    """Levels are powers of two, so that every sum is a number of float32 and no rounding can hide a fault."""
+    chance = np.random.default_rng(3)
+    voices = [chance.integers(-24, 25, UPLINK_FRAME_SAMPLES).astype(np.float32) / np.float32(256) for _ in range(8)]
+
+    mixed = mix(voices, UPLINK_FRAME_SAMPLES)
+
+    expected = [sum(int(voice[place] * 256) for voice in voices) for place in range(UPLINK_FRAME_SAMPLES)]
+    assert max(map(abs, expected)) < THRESHOLD * 256
+    assert [int(sample * 256) for sample in mixed] == expected
+
+
+def test_the_limiter_touches_those_samples_only_whose_sum_is_above_the_threshold() -> None:
+    one, other = tone(200, 0.6), tone(310, 0.6)
+    total = one + other
+
+    mixed = mix([one, other], UPLINK_FRAME_SAMPLES)
+
+    is_over = np.abs(total) > THRESHOLD
+    assert 20 < np.count_nonzero(is_over) < 460
+    assert np.array_equal(mixed[~is_over], total[~is_over])
+    assert (np.abs(mixed[is_over]) < np.abs(total[is_over])).all()
+    assert (np.sign(mixed) == np.sign(total)).all()

@@ -380,11 +380,14 @@ def test_percentiles_are_those_of_numpy(milliseconds: list[int], percent: float)
     expected = np.percentile(milliseconds, percent, method="inverted_cdf")
 
     assert distribution.percentile_seconds(percent) == expected / 1000
+    half, most = np.percentile(milliseconds, (50, 95), method="inverted_cdf") / 1000
+    assert distribution.half_and_most_seconds == (half, most)
 
 
 def test_a_percentile_of_nothing_is_none_and_extremes_are_kept_in_bounds() -> None:
     distribution = Distribution()
     assert distribution.percentile_seconds(50) is None
+    assert distribution.half_and_most_seconds is None
 
     distribution.add(0.0126)
     assert distribution.percentile_seconds(0) == 0.013

@@ -12,12 +12,12 @@ from typing import Protocol
 
 import trio
 
+from plexbridge.audio.hearing import SpeakingTime
 from plexbridge.errors import RequestError
 from plexbridge.people.discord.attention import Attention, Button, Mode
 from plexbridge.people.discord.chat import Chat
 from plexbridge.people.discord.idleness import Idleness, Step
 from plexbridge.people.discord.status import Listening
-from plexbridge.people.discord.voice import SpeakingTime
 
 logger = logging.getLogger(__name__)
 

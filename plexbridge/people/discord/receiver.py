@@ -2,7 +2,7 @@
 
 A datagram goes through transport decryption (`rtp.py`) to its SSRC's user, whose stream (`stream.py`) removes
 duplicates and end-to-end encryption, orders and decodes. At every tick each stream gives its next 20 ms, and they are
-mixed. Three rules:
+mixed, after what belongs to no conversation has been taken out (`audio/hearing.py`). Three rules:
 
 * **A packet costs at most itself.** Whatever a datagram holds, it is counted and dropped, and disturbs nobody.
 * **SSRC and user are told apart from audio**, on another connection, and audio often comes first. So packets of an
@@ -18,8 +18,7 @@ from math import inf
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-
+from plexbridge.audio.hearing import USUAL, Hearing, HearingSettings
 from plexbridge.audio.mixer import mix
 from plexbridge.audio.opus_packet import SILENCE_PACKET
 from plexbridge.audio.pcm import UPLINK_FRAME_SAMPLES, Samples, level_dbfs
@@ -58,7 +57,8 @@ class Mixed:
     """When the latest datagram in it came in; `now_seconds` where it holds nothing that was received."""
     is_silent: bool
     speakers: frozenset[int]
-    """The ids of the users who are heard in it; silence frames don't count, concealment does."""
+    """The ids of the users who are heard in it; silence frames don't count, concealment does, and neither who is not
+    attended nor what is no speech."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +122,12 @@ class Receiver:
     all who have keys in the call, those who must not be heard too.
     """
 
-    def __init__(self, group: Callable[[], frozenset[int]] = frozenset) -> None:
+    def __init__(self, group: Callable[[], frozenset[int]] = frozenset, hearing: HearingSettings = USUAL) -> None:
         self._group = group
+        self.hearing = Hearing(hearing)
+        """What becomes of each person's sound: gains, attention, speaking times."""
         self._transport: Transport | None = None
         self._heard: frozenset[int] = frozenset()
-        self.attended: frozenset[int] | None = None
-        """Who is mixed; None: everybody."""
-        self.gains: dict[int, float] = {}
         self._streams: dict[int, Stream] = {}
         """By SSRC; the user who was named last stands last."""
         self._held: deque[_Held] = deque()
@@ -154,6 +153,7 @@ class Receiver:
     def close(self) -> None:
         """Forget the session and free all decoders. Closing again does nothing; the counters can still be read."""
         self._transport = None
+        self.hearing.close()
         self._forget_people()
 
     def connected(self, mode: str, secret_key: bytes) -> None:
@@ -240,22 +240,19 @@ class Receiver:
             sound = stream.frame()
             if sound is not None:
                 spoken[stream.user_id] = sound
-        loud = [
-            sound.samples * np.float32(self.gains.get(user_id, 1.0))
-            for user_id, sound in spoken.items()
-            if self.attended is None or user_id in self.attended
-        ]
-        samples = mix(loud, UPLINK_FRAME_SAMPLES)
-        arrivals = [sound.arrived_seconds for sound in spoken.values() if sound.arrived_seconds is not None]
+        heard = self.hearing.hear({user_id: sound.samples for user_id, sound in spoken.items()}, now_seconds)
+        samples = mix(heard.values(), UPLINK_FRAME_SAMPLES)
+        arrivals = [seconds for user_id in heard if (seconds := spoken[user_id].arrived_seconds) is not None]
         return Mixed(
             samples,
             max(arrivals, default=now_seconds),
             is_silent=level_dbfs(samples) < SILENT_DBFS,
-            speakers=frozenset(user_id for user_id, sound in spoken.items() if sound.is_speech),
+            speakers=frozenset(user_id for user_id in heard if spoken[user_id].is_speech),
         )
 
     def skip(self, frames: int) -> None:
         """Ticks were missed: throw away what they would have played. Call it before `push` of what came meanwhile."""
+        self.hearing.skip(frames)
         for stream in self._streams.values():
             stream.skip(frames)
 

@@ -16,6 +16,7 @@ from typing import Protocol
 import trio
 
 from plexbridge import logs
+from plexbridge.audio.hearing import USUAL, HearingSettings
 from plexbridge.audio.pcm import FRAME_SECONDS
 from plexbridge.errors import PlexbridgeError, RequestError, TurnOver
 from plexbridge.model.health import ModelStatus, trouble_of
@@ -76,6 +77,7 @@ class Surroundings:
     pool: Pool
     converse: Converse
     audiences: Audiences
+    hearing: HearingSettings
     text_channel: int | None
     place_seconds: float
     clock: Callable[[], float]
@@ -194,6 +196,7 @@ class Room:
             standing=self.standing,
             models=self._around.pool.statuses(),
             unheard_seconds=progress.renewals.unheard_frames * FRAME_SECONDS,
+            answers=None if self._people is None else self._people.response_times.half_and_most_seconds,
         )
 
     async def _take_turns(self, ticket: Ticket) -> PlexbridgeError | None:
@@ -270,7 +273,7 @@ class Room:
         failures = Failures()
         with failures.collect():
             async with open_line(around.portal, around.discord, self.channel_id, clock=around.clock) as line:
-                with DiscordPeople(line, self.chat) as people, self._audience.attached(people):
+                with DiscordPeople(line, self.chat, around.hearing) as people, self._audience.attached(people):
                     people.set_heard(self._humans)
                     self._line, self._people = line, people
                     try:
@@ -360,13 +363,16 @@ class Rooms:
         place_seconds: float,
         clock: Callable[[], float],
         audiences: Audiences,
+        hearing: HearingSettings = USUAL,
     ) -> None:
         self._portal = portal
         self._discord = discord
         self._attendance = attendance
         self._pool = pool
         self._text_channel = text_channel
-        self._around = Surroundings(portal, discord, pool, converse, audiences, text_channel, place_seconds, clock)
+        self._around = Surroundings(
+            portal, discord, pool, converse, audiences, hearing, text_channel, place_seconds, clock
+        )
         self._audiences = audiences
         self._changed = trio.Event()
         audiences.watch(lambda: self._changed.set())

@@ -97,6 +97,8 @@ class RoomStatus:
     models: tuple[ModelStatus, ...] = ()
     unheard_seconds: float = 0.0
     """What people have said while the link to the model was renewed."""
+    answers: tuple[float, float] | None = None
+    """How many seconds after a sentence its answer begins, half of all times and 95 of 100 times; None before any."""
 
 
 def hearing(statistics: SpeakerStatistics | None, *, is_muted: bool, is_deaf: bool) -> Hearing:
@@ -136,6 +138,7 @@ def describe(status: RoomStatus, own: str) -> str:
         _describe_encryption(status.encryption),
         _describe_model(status.model, status.model_state, status.voice),
         *([] if status.delay is None else [_describe_delay(status.delay)]),
+        *([] if status.answers is None else [_describe_answers(*status.answers)]),
         *([_describe_unheard(status.unheard_seconds)] if status.unheard_seconds >= PART_SECONDS else []),
     ]
     for models in (describe_models(status.models), []):
@@ -247,6 +250,10 @@ def _describe_delay(delay: Delay) -> str:
 
 def _describe_unheard(seconds: float) -> str:
     return f"Not heard while the connection to the model was renewed: {_duration(seconds)} of what was said"
+
+
+def _describe_answers(half_seconds: float, most_seconds: float) -> str:
+    return f"Answers begin after {half_seconds:.1f} s (95 of 100 within {most_seconds:.1f} s)"
 
 
 def _duration(seconds: float) -> str:

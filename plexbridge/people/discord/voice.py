@@ -6,13 +6,14 @@ what is sent, `Chat` what is written.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from math import inf
 from types import TracebackType
 from typing import Protocol, Self
 
 import trio
 
+from plexbridge.audio.hearing import USUAL, HearingSettings, SpeakingTime
 from plexbridge.audio.opus import PEOPLE_DOWNLINK, Encoder
 from plexbridge.audio.pcm import FRAME_SECONDS, PEOPLE_RATE_HZ, Samples, level_dbfs
 from plexbridge.audio.playout import SILENT_DBFS
@@ -21,7 +22,9 @@ from plexbridge.people.discord.deafness import Observed, PersonObserved
 from plexbridge.people.discord.inbox import Connected, Inbox, Left, News, Speaking
 from plexbridge.people.discord.receiver import Receiver, ReceiverStatistics, SpeakerStatistics
 from plexbridge.people.discord.spurts import CLOSING_FRAMES, OPUS_SILENCE, Sending, Spurts
+from plexbridge.session.ledger import Distribution
 from plexbridge.session.people import Frame
+from plexbridge.session.response import ResponseTimes
 
 STALE_SECONDS = 0.5
 """What has come so long before the model listens was not said to it."""
@@ -66,17 +69,6 @@ class Words(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class SpeakingTime:
-    """When somebody spoke."""
-
-    is_speaking: bool
-    seconds: float
-    """How long so far."""
-    last_spoke_seconds: float
-    """On Trio's clock; minus infinity: never."""
-
-
-@dataclass(frozen=True, slots=True)
 class SendingStatistics:
     """What was sent, in packets of 20 ms."""
 
@@ -89,10 +81,11 @@ class SendingStatistics:
 class DiscordPeople:
     """Implements `session.people.People` for a voice channel; a context manager, which frees the codecs."""
 
-    def __init__(self, voice: Voice, words: Words) -> None:
+    def __init__(self, voice: Voice, words: Words, hearing: HearingSettings = USUAL) -> None:
         self._voice = voice
         self._words = words
-        self._receiver = Receiver(voice.group)
+        self._receiver = Receiver(voice.group, hearing)
+        self._responses = ResponseTimes()
         self._heard: frozenset[int] = frozenset()
         self._encoder = Encoder(rate_hz=PEOPLE_RATE_HZ, settings=PEOPLE_DOWNLINK)
         self._spurts = Spurts()
@@ -100,7 +93,6 @@ class DiscordPeople:
         self._played_seconds = -inf
         self._listened_seconds = -inf
         self._speaking_events = 0
-        self._speaking: dict[int, SpeakingTime] = {}
         self._sound = self._silence = self._unsendable = 0
 
     def __enter__(self) -> Self:
@@ -117,28 +109,29 @@ class DiscordPeople:
         self._heard = frozenset(user_ids)
         self._receiver.set_heard(self._heard)
 
-    def set_attended(self, user_ids: frozenset[int] | None) -> None:
-        """Mix these of those who are heard; None: all of them."""
-        self._receiver.attended = user_ids
-
     def set_gain(self, user_id: int, gain: float) -> None:
-        """Mix somebody softer or louder."""
-        self._receiver.gains[user_id] = gain
+        """Hear a person so much louder than they are, 1 being as they are, whether they are there or not."""
+        self._receiver.hearing.set_gain(user_id, gain)
+
+    def set_attended(self, user_ids: frozenset[int] | None) -> None:
+        """Pass on what these people say, and of all who are heard nobody else's; None: everybody's."""
+        self._receiver.hearing.set_attended(user_ids)
 
     def activity(self) -> Mapping[int, SpeakingTime]:
-        """Return who speaks, and when they last did."""
-        return self._speaking
+        """Return when and for how long those have spoken of whom any sound has come, on Trio's clock."""
+        return self._receiver.hearing.activity()
+
+    @property
+    def response_times(self) -> Distribution:
+        """From the end of a sentence to the first sound of the answer."""
+        return self._responses.times
 
     def listen(self, due_seconds: float) -> Frame:
         """Return what everybody together says in this tick; the people's own end is their room's to see."""
         now_seconds = trio.current_time()
         self._take(now_seconds)
         mixed = self._receiver.frame(now_seconds)
-        for user_id in self._speaking.keys() - mixed.speakers:
-            self._speaking[user_id] = replace(self._speaking[user_id], is_speaking=False)
-        for user_id in mixed.speakers:
-            before = self._speaking.get(user_id, SpeakingTime(True, 0.0, now_seconds))
-            self._speaking[user_id] = SpeakingTime(True, before.seconds + FRAME_SECONDS, now_seconds)
+        self._responses.listened(self._receiver.hearing.last_spoke_seconds, now_seconds=now_seconds)
         return Frame(mixed.samples, mixed.arrived_seconds, mixed.is_silent)
 
     def skip(self, frames: int) -> None:
@@ -154,8 +147,12 @@ class DiscordPeople:
             self._voice.pass_time(tick - self._next_tick)
         self._next_tick = tick + 1
         self._played_seconds = now_seconds
+        is_silent = level_dbfs(samples) <= SILENT_DBFS
+        if not is_silent:
+            self._receiver.hearing.played(samples)
+            self._responses.played(now_seconds=now_seconds)
         was_speaking = self._spurts.is_speaking
-        self._send(samples, is_silent=level_dbfs(samples) <= SILENT_DBFS)
+        self._send(samples, is_silent=is_silent)
         if self._spurts.is_speaking != was_speaking:
             self._voice.set_speaking(not was_speaking)
 

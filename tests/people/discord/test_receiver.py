@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plexbridge.audio.hearing import HearingSettings
 from plexbridge.audio.pcm import UPLINK_FRAME_SAMPLES, Samples, level_dbfs
 from plexbridge.errors import LocalProtocolError
 from plexbridge.people.discord.receiver import (
@@ -28,10 +29,13 @@ from plexbridge.people.discord.receiver import (
     Refusal,
     SpeakerStatistics,
 )
+from tests.audio.test_vad import NETWORKS
 from tests.people.discord.sender import AES, KEY, SILENCE, XCHACHA, audio, rtp_header, seal
 from tests.people.discord.talking import locked, tone_packets, unlock
 
 TICK_MS = 20
+WHISTLING = HearingSettings(has_noise_gate=False)
+"""Most people in these tests whistle, which is no speech."""
 PITCHES_HZ = (210, 330, 450, 570, 690, 810, 930, 1_050)
 
 
@@ -78,7 +82,7 @@ def talk(
 
 def joined_receiver(*user_ids: int, mode: str = AES) -> Receiver:
     """Return a receiver in a session in which these users are heard and their SSRCs are known."""
-    receiver = Receiver()
+    receiver = Receiver(hearing=WHISTLING)
     receiver.connected(mode, KEY)
     receiver.set_heard(user_ids)
     for user_id in user_ids:
@@ -228,6 +232,58 @@ def test_where_the_numbers_of_each_speaker_start_makes_no_difference() -> None:
 
         assert np.array_equal(heard, sound(listen(same, usual, ticks=70)))
         assert different.statistics().total.concealed_frames == 0
+
+
+# What of each is mixed
+
+
+def test_each_person_has_a_gain_and_the_sum_is_exact() -> None:
+    one, other = talk(1, hz=310, level=0.2), talk(2, hz=520, level=0.2)
+
+    with joined_receiver(1, 2) as together, joined_receiver(1) as alone, joined_receiver(2) as also_alone:
+        together.hearing.set_gain(1, 2.0)
+        together.hearing.set_gain(2, 0.25)
+        heard = sound(listen(together, one + other, ticks=60))
+        voices = sound(listen(alone, one, ticks=60)), sound(listen(also_alone, other, ticks=60))
+
+    assert np.abs(heard).max() < 0.8, "the limiter has nothing to do"
+    assert np.array_equal(heard, 2 * voices[0] + voices[1] / 4)
+
+
+def test_who_is_not_attended_is_decoded_and_counted_and_not_mixed() -> None:
+    one, other = talk(1, hz=310), talk(2, hz=520)
+
+    with joined_receiver(1, 2) as receiver, joined_receiver(1) as alone:
+        receiver.hearing.set_attended(frozenset({1}))
+        heard = listen(receiver, one + other, ticks=60)
+
+        assert np.array_equal(sound(heard), sound(listen(alone, one, ticks=60)))
+        assert frames_with(2, heard) == 0
+        assert receiver.statistics().users[2] == alone.statistics().users[1]
+
+
+def test_what_the_noise_gate_silences_counts_as_received_and_the_frame_as_silent() -> None:
+    with Receiver(hearing=HearingSettings(networks=NETWORKS)) as receiver:
+        receiver.connected(AES, KEY)
+        receiver.set_heard({7})
+        receiver.speaking(1_007, 7)
+        heard = listen(receiver, talk(7, seconds=2), ticks=110)
+        counts = receiver.statistics().users[7]
+
+    assert [mixed.is_silent for mixed in heard[4:16]] == [False] * 12
+    assert all(mixed.is_silent and not mixed.speakers for mixed in heard[20:])
+    assert (counts.speech, counts.good, counts.decoded) == (100, 100, 105), "deafness is judged by these"
+
+
+def test_bots_and_the_unknown_are_not_even_decoded() -> None:
+    with joined_receiver(1) as receiver:
+        receiver.speaking(1_050, 50)  # a bot that plays music: nobody has said that it may be heard
+        heard = listen(receiver, talk(50) + talk(60, ssrc=9_999), ticks=120)
+
+        assert not sound(heard).any()
+        assert receiver.hearing.activity() == {}
+        assert receiver.statistics().total.decoded == 0
+        assert receiver.statistics().unheard + receiver.statistics().unclaimed == 110
 
 
 def harassed(user_id: int, arrivals: Sequence[Arrival]) -> list[Arrival]:
@@ -636,7 +692,7 @@ def test_memory_stays_bounded_whatever_is_sent() -> None:
         tracemalloc.stop()
 
         assert len(receiver.statistics().users) <= SPEAKER_LIMIT
-        assert grown < SPEAKER_LIMIT * 20_000
+        assert grown < SPEAKER_LIMIT * 30_000
 
 
 def test_two_thousand_people_who_came_and_went_leave_nothing_behind() -> None:

@@ -259,8 +259,13 @@ def test_a_conversation_whose_link_is_renewed_leaves_nothing_behind_either(
 def test_who_asks_for_the_end_of_a_conversation_that_ends_by_itself_ends_nothing_else() -> None:
     steps = sweep(None, go, breaks=Cause.THROWN_OUT)
 
-    for number in range(1, steps + 1):
-        sweep(number, go, breaks=Cause.THROWN_OUT, is_sent_away=True)
+    gc.collect()
+    gc.freeze()
+    try:
+        for number in range(1, steps + 1):
+            sweep(number, go, breaks=Cause.THROWN_OUT, is_sent_away=True)
+    finally:
+        gc.unfreeze()
 
 
 @pytest.mark.cancellation

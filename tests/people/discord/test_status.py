@@ -57,6 +57,14 @@ def test_a_good_conversation_is_described_in_a_few_lines() -> None:
     ]
 
 
+def test_how_soon_answers_begin_is_told_when_it_is_known() -> None:
+    assert "Answers begin" not in describe(STATUS, OWN)
+
+    lines = describe(replace(STATUS, answers=(0.62, 0.94)), OWN).splitlines()
+
+    assert lines[-2] == "Answers begin after 0.6 s (95 of 100 within 0.9 s)"
+
+
 @pytest.mark.parametrize(
     ("seconds", "lines"),
     [

@@ -1,23 +1,32 @@
 """DiscordPeople: a voice connection as a session sees it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import trio
 from trio.testing import MockClock
 
+from plexbridge.audio.hearing import HearingSettings
 from plexbridge.audio.opus import Decoder
 from plexbridge.audio.pcm import PEOPLE_FRAME_SAMPLES, PEOPLE_RATE_HZ, Samples, level_dbfs, silence
+from plexbridge.audio.playout import SILENT_DBFS
 from plexbridge.model.conversation import State
 from plexbridge.people.discord.deafness import PersonObserved
-from plexbridge.people.discord.inbox import Left
+from plexbridge.people.discord.inbox import Connected, Left
 from plexbridge.people.discord.spurts import OPUS_SILENCE
 from plexbridge.people.discord.voice import DiscordPeople
-from tests.people.discord.simulation import ADA, BOB, CHANNEL, FakeDiscord, FakeVoice, tone_packets
+from tests.audio.test_vad import NETWORKS
+from tests.command import SPEECH
+from tests.discord_server.options import AES256_GCM
+from tests.discord_server.speech import encode, read_wav
+from tests.people.discord.simulation import ADA, BOB, CHANNEL, KEY, FakeDiscord, FakeVoice, tone_packets
 
 SOUND = (0.3 * np.sin(np.arange(PEOPLE_FRAME_SAMPLES) / 10)).astype(np.float32)
 TONE = tone_packets(20)
+WHISTLING = HearingSettings(has_noise_gate=False, networks=NETWORKS)
+"""Most people in these tests whistle, which is no speech."""
 
 
 class Notebook:
@@ -50,7 +59,7 @@ def words() -> Notebook:
 
 @pytest.fixture
 def people(voice: FakeVoice, words: Notebook, nursery: trio.Nursery) -> Iterator[DiscordPeople]:
-    with DiscordPeople(voice, words) as made:
+    with DiscordPeople(voice, words, WHISTLING) as made:
         yield made
 
 
@@ -64,8 +73,8 @@ async def listen(people: DiscordPeople, voice: FakeVoice, packets: list[bytes], 
         frame = people.listen(trio.current_time())
         assert frame is not None
         assert frame.samples.size == 480
-        assert frame.is_silent == (level_dbfs(frame.samples) < -60)
         levels.append(level_dbfs(frame.samples))
+        assert frame.is_silent == (levels[-1] < SILENT_DBFS)
     return levels
 
 
@@ -236,3 +245,96 @@ async def test_only_who_may_be_heard_is_said_to_begin_to_speak(
     await listen(people, voice, TONE, user_id=BOB)
 
     assert people.observed().speaking_events == 0
+
+
+# Several people
+
+
+def spoken(seconds: float) -> list[bytes]:
+    """Return the beginning of the speech that plexbridge ships, as packets."""
+    return encode(read_wav(SPEECH)[: round(seconds * PEOPLE_RATE_HZ)])
+
+
+async def test_a_person_has_a_gain_which_is_kept_for_who_is_not_there_yet(
+    people: DiscordPeople, voice: FakeVoice, autojump_clock: MockClock
+) -> None:
+    people.set_gain(ADA, 0.1)
+    people.set_heard({ADA, BOB})
+
+    softly = max(await listen(people, voice, TONE))
+    loudly = max(await listen(people, voice, TONE, user_id=BOB))
+
+    assert loudly - softly == pytest.approx(20, abs=0.5)
+
+
+async def test_who_is_not_attended_is_not_passed_on_and_is_not_deaf_to_either(
+    people: DiscordPeople, voice: FakeVoice, autojump_clock: MockClock
+) -> None:
+    people.set_heard({ADA, BOB})
+    people.set_attended(frozenset({BOB}))
+
+    assert max(await listen(people, voice, TONE)) == -120
+    assert people.observed().people[ADA] == PersonObserved(received=20, speech=20, good=20)
+    people.set_attended(None)
+    assert max(await listen(people, voice, TONE)) > -20
+
+
+async def test_speaking_times_are_on_trios_clock(
+    people: DiscordPeople, voice: FakeVoice, autojump_clock: MockClock
+) -> None:
+    people.set_heard({ADA, BOB})
+    await trio.sleep(100)
+    await listen(people, voice, spoken(1.5))
+    activity = people.activity()
+
+    assert set(activity) == {ADA}
+    assert activity[ADA].is_speaking
+    assert 0.8 < activity[ADA].seconds < 1.6
+    assert 101 < activity[ADA].last_spoke_seconds < 102
+
+
+async def test_the_time_from_the_end_of_a_sentence_to_the_first_sound_is_measured(
+    people: DiscordPeople, voice: FakeVoice, autojump_clock: MockClock
+) -> None:
+    people.set_heard({ADA})
+    levels = await listen(people, voice, spoken(2.0))
+    ended_ticks = len(levels) - max(tick for tick, level in enumerate(levels) if level > -40)
+    await play(people, *[QUIET] * 15, *[SOUND] * 20)
+    await listen(people, voice, [])
+
+    assert people.response_times.count == 1
+    assert people.response_times.percentile_seconds(50) == pytest.approx((ended_ticks + 15) * 0.02, abs=0.1)
+
+
+async def test_without_the_gate_noise_is_passed_on(
+    voice: FakeVoice, words: Notebook, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    whistle = tone_packets(60)
+    with DiscordPeople(voice, words, replace(WHISTLING, has_noise_gate=True)) as gated:
+        gated.set_heard({ADA})
+        assert (await listen(gated, voice, whistle))[-20] == -120
+    with DiscordPeople(voice, words, WHISTLING) as ungated:
+        ungated.set_heard({ADA})
+        voice.inbox.announce(Connected(AES256_GCM, KEY))
+        assert (await listen(ungated, voice, whistle))[-20] > -20
+
+
+async def test_the_bots_voice_that_comes_back_from_somebody_is_not_passed_on(
+    people: DiscordPeople, voice: FakeVoice, autojump_clock: MockClock
+) -> None:
+    people.set_heard({ADA})
+    sentence = read_wav(SPEECH)[: 4 * PEOPLE_RATE_HZ]
+    echo = encode(sentence * np.float32(0.1))
+    levels = []
+    for tick, played in enumerate(sentence.reshape(-1, PEOPLE_FRAME_SAMPLES)):
+        if tick >= 10:
+            voice.hear(ADA, echo[tick - 10])
+        frame = people.listen(trio.current_time())
+        levels.append(level_dbfs(frame.samples))
+        assert frame.is_silent == (levels[-1] < SILENT_DBFS)
+        people.play(played, tick)
+        await trio.sleep(0.02)
+
+    assert max(levels) < -45, "what the embedded model takes for speech"
+    assert people.response_times.count == 0
+    assert people.observed().people[ADA].good > 150
