@@ -520,6 +520,7 @@ async def run_cancelled(number: int | None, *, are_two: bool, is_lost: bool) -> 
 
 
 @pytest.mark.cancellation
+@pytest.mark.no_cover  # thousands of runs of the same lines, which other tests cover
 @pytest.mark.parametrize(
     ("are_two", "is_lost"),
     [(False, False), (True, False), (True, True)],

@@ -136,6 +136,7 @@ def run_in_simulated_time(number: int | None) -> tuple[int, bool]:
 
 
 @pytest.mark.cancellation
+@pytest.mark.no_cover  # thousands of runs of the same lines, which other tests cover
 def test_a_call_leaves_nothing_behind_wherever_it_is_cancelled(capsys: pytest.CaptureFixture[str]) -> None:
     checkpoints, was_cut = run_in_simulated_time(None)
     assert not was_cut

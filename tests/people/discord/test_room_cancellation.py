@@ -211,6 +211,7 @@ def sweep(
 
 
 @pytest.mark.cancellation
+@pytest.mark.no_cover  # thousands of runs of the same lines, which other tests cover
 @pytest.mark.parametrize(
     ("interrupt", "breaks"),
     [(go, None), (go_and_return, None), (None, None), (go, Cause.BROKEN), (None, Cause.BROKEN)],
@@ -239,6 +240,7 @@ def test_a_conversation_on_discord_leaves_nothing_behind_wherever_it_is_interrup
 
 
 @pytest.mark.cancellation
+@pytest.mark.no_cover  # thousands of runs of the same lines, which other tests cover
 @pytest.mark.parametrize("interrupt", [go, None], ids=["leave", "stop"])
 def test_a_conversation_whose_link_is_renewed_leaves_nothing_behind_either(
     interrupt: Callable[[FakeDiscord], Awaitable[None]] | None,
@@ -256,6 +258,7 @@ def test_a_conversation_whose_link_is_renewed_leaves_nothing_behind_either(
 
 
 @pytest.mark.cancellation
+@pytest.mark.no_cover  # thousands of runs of the same lines, which other tests cover
 def test_who_asks_for_the_end_of_a_conversation_that_ends_by_itself_ends_nothing_else() -> None:
     steps = sweep(None, go, breaks=Cause.THROWN_OUT)
 
@@ -269,6 +272,7 @@ def test_who_asks_for_the_end_of_a_conversation_that_ends_by_itself_ends_nothing
 
 
 @pytest.mark.cancellation
+@pytest.mark.no_cover  # thousands of runs of the same lines, which other tests cover
 @pytest.mark.parametrize("interrupt", [go, None], ids=["leave", "stop"])
 def test_who_waits_for_a_model_leaves_nothing_behind_wherever_that_is_interrupted(
     interrupt: Callable[[FakeDiscord], Awaitable[None]] | None,
