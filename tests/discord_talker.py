@@ -37,8 +37,8 @@ HOLE_SECONDS = 0.1
 ANSWER_SECONDS = 10.0
 EPHEMERAL = 1 << 6
 """A message's flag: only who used a command sees it."""
-MODEL_WORDS = "You said something."
-"""What the embedded model writes of a whistle."""
+MODEL_WORDS = frozenset("You said something.".split())
+"""What the embedded model writes of a whistle; a sentence of plexbridge's may come in between."""
 
 Act = Callable[[], object]
 
@@ -143,7 +143,7 @@ class Talker:
         """Return what everybody can read in the chat, but for the model's words."""
         messages = self._control.messages(self.channel_id)
         contents = [str(message["content"]) for message in messages if not message.get("flags", 0) & EPHEMERAL]
-        return [content for content in contents if not content.startswith(MODEL_WORDS)]
+        return [content for content in contents if not MODEL_WORDS.issuperset(content.split())]
 
     def _is_steady(self, seconds: float) -> bool:
         """Say whether the tone has come back without a hole for so long now."""
