@@ -91,14 +91,17 @@ class PeopleControl(ControlClient):
         """Return is_connected, is_secure, dave_user_ids, privacy_code, close_code, counters, unsent_frames."""
         return self.call("person", person_id=person_id)
 
-    def sent(self, person_id: int) -> list[Sent]:
+    def sent(self, person_id: int, *, after_seconds: float = 0.0) -> list[Sent]:
         """Return the packets that a person sent, silence included, before any encryption."""
-        packets = self.call("sent", person_id=person_id)["packets"]
+        packets = self.call("sent", person_id=person_id, after_seconds=after_seconds)["packets"]
         return [Sent(**packet | {"opus": base64.b64decode(packet["opus"])}) for packet in packets]
 
-    def heard(self, person_id: int, sender_id: int, *protections: Protection) -> list[Heard]:
+    def heard(
+        self, person_id: int, sender_id: int, *protections: Protection, after_seconds: float = 0.0
+    ) -> list[Heard]:
         """Return what a person heard of a user, in order of arrival; with `protections`, only packets of that kind."""
-        packets = self.call("heard", person_id=person_id, sender_id=sender_id)["packets"]
+        arguments = {"person_id": person_id, "sender_id": sender_id, "after_seconds": after_seconds}
+        packets = self.call("heard", **arguments)["packets"]
         heard = [Heard(**packet | {"opus": base64.b64decode(packet["opus"])}) for packet in packets]
         return [packet for packet in heard if not protections or packet.protection in protections]
 

@@ -2,13 +2,15 @@
 
 import asyncio
 import base64
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tests.discord_server.camera import VideoCodec, film
 from tests.discord_server.guild import Channel, Guild, Json
-from tests.discord_server.person import FRAME_SECONDS, Manner, Person
+from tests.discord_server.hearing import Heard
+from tests.discord_server.person import FRAME_SECONDS, Manner, Person, Sent
 from tests.discord_server.record import Entry
 from tests.discord_server.server import LoopbackDiscord
 from tests.discord_server.speech import packets_of
@@ -157,12 +159,12 @@ class PeopleVerbs:
 
     async def verb_sent(self, args: Json) -> Json:
         """What a person sent."""
-        return {"packets": [asdict(packet) | {"opus": _encoded(packet.opus)} for packet in self._person(args).sent]}
+        return {"packets": _shown_packets(self._person(args).sent, args["after_seconds"])}
 
     async def verb_heard(self, args: Json) -> Json:
         """What a person heard of a sender."""
         packets = self._person(args).hearing.packets.get(args["sender_id"], ())
-        return {"packets": [asdict(packet) | {"opus": _encoded(packet.opus)} for packet in packets]}
+        return {"packets": _shown_packets(packets, args["after_seconds"])}
 
     async def verb_heard_wav(self, args: Json) -> Json:
         """Write what a person heard of a sender."""
@@ -182,8 +184,9 @@ class PeopleVerbs:
         return {"packets": [asdict(arrival) for arrival in place[2].arrivals] if place is not None else []}
 
 
-def _encoded(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+def _shown_packets(packets: Iterable[Sent | Heard], after_seconds: float) -> list[Json]:
+    later = (packet for packet in packets if packet.at_seconds > after_seconds)
+    return [asdict(packet) | {"opus": base64.b64encode(packet.opus).decode()} for packet in later]
 
 
 def _shown(source: Json) -> Json:
