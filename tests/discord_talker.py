@@ -37,7 +37,7 @@ HOLE_SECONDS = 0.1
 ANSWER_SECONDS = 10.0
 EPHEMERAL = 1 << 6
 """A message's flag: only who used a command sees it."""
-MODEL_WORDS = frozenset("You said something.".split())
+MODEL_WORDS = frozenset(["You", "said", "something."])
 """What the embedded model writes of a whistle; a sentence of plexbridge's may come in between."""
 
 Act = Callable[[], object]
