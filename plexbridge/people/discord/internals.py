@@ -231,6 +231,9 @@ class _ConnectionState(voice_state.VoiceConnectionState):
 
     async def _wrap_connect(self, *args: Any) -> None:
         """Connect, or free everything; what fails is reported by who asked, and needs no traceback in the log."""
+        task = asyncio.current_task()
+        if task is not None:
+            task.add_done_callback(_forget)  # who asked may be gone, or another attempt stand in this one's place
         try:
             await self._connect(*args)
         except asyncio.CancelledError:
