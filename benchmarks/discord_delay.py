@@ -25,11 +25,11 @@ from plexbridge.audio.pcm import Samples
 from plexbridge.config import AudioConfig, ModelConfig, PersonaConfig
 from plexbridge.errors import PlexbridgeError
 from plexbridge.model.conversation import State
-from plexbridge.people.discord.talk import Talk
 from plexbridge.people.discord.voice import DiscordPeople
 from plexbridge.service import hold_conversation, open_backend, session_settings
 from plexbridge.session.ledger import Distribution, Ledger
 from plexbridge.session.people import Frame
+from plexbridge.talk import Talk
 from tests.discord_front import open_front_at
 from tests.discord_server.control import Control, Faults, run_discord_server
 
@@ -133,7 +133,8 @@ async def _measure(control: Control, seconds: float) -> Measured:
     audio = session_settings(AudioConfig())
     async with open_backend(ModelConfig(dialect="loopback")) as backend:
 
-        async def converse(talk: Talk) -> PlexbridgeError | None:
+        async def converse(talk: Talk, starter_id: int) -> PlexbridgeError | None:
+            assert isinstance(talk.people, DiscordPeople)
             watched.append(WatchedPeople(talk.people))
             return await hold_conversation(
                 backend,

@@ -21,10 +21,10 @@ import trio
 from plexbridge.config import AudioConfig, ModelConfig, PersonaConfig
 from plexbridge.errors import PlexbridgeError
 from plexbridge.people.discord.front import Front
-from plexbridge.people.discord.talk import Talk
 from plexbridge.service import hold_conversation, open_backend, session_settings
 from plexbridge.session.ledger import Ledger
 from plexbridge.session.link import Link
+from plexbridge.talk import Talk
 from tests.discord_front import open_front_at
 from tests.discord_server.control import Control, run_discord_server
 
@@ -99,7 +99,7 @@ async def _run_rounds(control: Control, rounds: int, report: Callable[[int], Non
     live = _Opened()
     async with open_backend(ModelConfig(dialect="loopback")) as backend:
 
-        async def converse(talk: Talk) -> PlexbridgeError | None:
+        async def converse(talk: Talk, starter_id: int) -> PlexbridgeError | None:
             return await hold_conversation(
                 backend,
                 talk.people,

@@ -12,8 +12,8 @@ from plexbridge.config import Config, mask_url
 from plexbridge.errors import PlexbridgeError
 from plexbridge.model.pool import Pool, open_pool
 from plexbridge.people.discord.library import check_library
-from plexbridge.people.discord.talk import Talk, find_persona, hold_talk
 from plexbridge.service import Failures, open_backend, probe_model, session_settings
+from plexbridge.talk import Talk, hold_talk
 
 
 async def run_service(config: Config) -> None:
@@ -47,12 +47,13 @@ async def _open_discord(config: Config, pool: Pool) -> AsyncIterator[str | None]
     check_library()
     # Only now: imports that take their time, and discord.py's fails where another library has taken its name.
     from plexbridge.people.discord.front import open_front
+    from plexbridge.people.discord.personas import find_persona
     from plexbridge.store.settings import open_store
 
     async with open_store(config.store.url) as store:
 
-        async def converse(talk: Talk) -> PlexbridgeError | None:
-            persona = await find_persona(talk, store, config.persona)
+        async def converse(talk: Talk, starter_id: int) -> PlexbridgeError | None:
+            persona = await find_persona(starter_id, store, config.persona, say=talk.say)
             settings = session_settings(config.audio)
             return await hold_talk(talk, persona=persona, settings=settings, renewal=config.renewal, random=Random())
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from plexbridge.errors import StoreError
-from plexbridge.people.discord.talk import UNREADABLE_SENTENCE
+from plexbridge.people.discord.personas import UNREADABLE_SENTENCE
 from tests.command import model_at
 from tests.discord_bridge import Bridge, run_bridge, wait_bot
 from tests.discord_server.control import Control, run_discord_server

@@ -63,12 +63,16 @@ LAYERS = (
         "session.audience session.beat session.capture session.encode session.exchange session.link session.playback",
         DISCORD,
     ),
-    layer("assembly", "session.session session.outage model.loopback model.lock model.pool service leg relay", DISCORD),
+    layer(
+        "assembly",
+        "session.session session.outage model.loopback model.lock model.pool service leg relay talk",
+        DISCORD,
+    ),
     layer(
         "edges",
         """
         people.wav people.discord.portal people.discord.library people.discord.internals
-        people.discord.line people.discord.talk people.discord.voice people.discord.chat people.discord.rooms
+        people.discord.line people.discord.personas people.discord.voice people.discord.chat people.discord.rooms
         people.discord.notice people.discord.bot people.discord.front
         people.discord.commands people.discord.listening people.discord.replies
         people.discord.slash

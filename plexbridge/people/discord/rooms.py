@@ -31,9 +31,9 @@ from plexbridge.people.discord.muteness import MUTE_SENTENCE, Muteness
 from plexbridge.people.discord.notice import Caller, Notice
 from plexbridge.people.discord.portal import Portal
 from plexbridge.people.discord.status import Hearing, PersonStatus, RoomStatus, hearing
-from plexbridge.people.discord.talk import Talk
 from plexbridge.people.discord.voice import DiscordPeople
 from plexbridge.service import Failures, Progress
+from plexbridge.talk import Talk
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Discord(Caller, Joining, Protocol):
         """Raise VoiceForbidden if the bot may not write in a channel."""
 
 
-Converse = Callable[[Talk], Awaitable[PlexbridgeError | None]]
+Converse = Callable[[Talk, int], Awaitable[PlexbridgeError | None]]
 """Holds a talk until it ends, and returns what failed: `talk.hold_talk`, with the settings of who started it."""
 
 
@@ -291,8 +291,8 @@ class Room:
             nursery.start_soon(self._watch_model, ticket)
             nursery.start_soon(self._announce_end, ticket)
             nursery.start_soon(self._leave_when_idle, line, people, nursery.cancel_scope)
-            talk = Talk(people, self._starter_id, self.chat.say, self._progress, ticket)
-            failure = await self._around.converse(talk)
+            talk = Talk(people, self.chat.say, self._progress, ticket)
+            failure = await self._around.converse(talk, self._starter_id)
             nursery.cancel_scope.cancel(reason="the conversation has ended")
         return failure
 

@@ -10,6 +10,7 @@ from plexbridge.people.discord.audience import ENDED_SENTENCE, FLOOR_BUTTONS
 from plexbridge.people.discord.audiences import LOAD_SECONDS, Audiences
 from plexbridge.people.discord.spurts import OPUS_SILENCE
 from plexbridge.people.discord.status import Hearing
+from plexbridge.people.discord.voice import DiscordPeople
 from tests.people.discord.choices import MemoryChoices, make_audiences
 from tests.people.discord.simulation import ADA, BOB, CHANNEL, GUILD, OTHER_CHANNEL, tone_packets
 from tests.people.discord.test_rooms import World, open_world
@@ -262,9 +263,11 @@ async def test_who_asks_not_to_be_heard_is_not_and_is_again_when_they_take_it_ba
         await audiences.set_ignored(BOB, is_ignored=True)
         await trio.sleep(0.1)
 
-        before = world.talks[-1].people.heard()
+        people = world.talks[-1].people
+        assert isinstance(people, DiscordPeople)
+        before = people.heard()
         assert [await is_answered(world, person) for person in (ADA, BOB)] == [True, False]
-        after = world.talks[-1].people.heard()
+        after = people.heard()
         assert after.unheard - before.unheard == len(TONE), "dropped before they are decrypted"
         status = world.rooms.status(GUILD)
         assert status is not None

@@ -23,9 +23,9 @@ from plexbridge.people.discord.attendance import Attendance
 from plexbridge.people.discord.endings import Cause, Ending
 from plexbridge.people.discord.notice import GRACE_SECONDS
 from plexbridge.people.discord.rooms import Rooms
-from plexbridge.people.discord.talk import Talk, hold_talk
 from plexbridge.service import Backend, hold_conversation, probe_model
 from plexbridge.session.ledger import Ledger
+from plexbridge.talk import Talk, hold_talk
 from tests.people.discord.choices import make_audiences
 from tests.people.discord.memory_portal import open_memory_portal
 from tests.people.discord.simulation import ADA, CHANNEL, GUILD, FakeDiscord, tone_packets
@@ -94,7 +94,7 @@ async def run_room(
         discord = FakeDiscord(world)
         backend = Backend(ModelConfig(url=MODEL_URL, renew_seconds=renew_seconds), MODEL_URL, model.dial)
 
-        async def converse(talk: Talk) -> PlexbridgeError | None:
+        async def converse(talk: Talk, starter_id: int) -> PlexbridgeError | None:
             if renew_seconds is not None:
                 return await hold_talk(
                     talk,

@@ -1,42 +1,40 @@
-"""What people of a voice channel and a model have to do with each other: one talk, over as many links as it takes.
+"""What people and the models have to do with each other: one talk, over as many links as it takes.
 
-A room holds a talk as long as it has people. When the model is lost, the room stays and the talk goes on with a new
-conversation, of the same persona, at another model if one is free, else as soon as the model is back.
+A talk lasts as long as its people are there and its ticket for a model holds. When the model is lost, the talk goes on
+with a new conversation, of the same persona, at another model if one is free, else as soon as the model is back.
 """
 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-
-import trio
+from typing import Protocol
 
 from plexbridge.config import PersonaConfig, RenewalConfig
-from plexbridge.errors import ModelSlow, PlexbridgeError, StoreError, TurnOver
+from plexbridge.errors import ModelSlow, PlexbridgeError, TurnOver
 from plexbridge.model.pool import Ticket
-from plexbridge.people.discord.asking import person_id
-from plexbridge.people.discord.commands import Settings
-from plexbridge.people.discord.voice import DiscordPeople
 from plexbridge.relay import Terms, hold_relay
 from plexbridge.service import Backend, Progress
 from plexbridge.session.outage import converse_through_outages
+from plexbridge.session.people import People
 from plexbridge.session.renewal import RenewalStatistics
 from plexbridge.session.session import SessionSettings
 
 logger = logging.getLogger(__name__)
 
-SETTINGS_SECONDS = 2.0
-"""For a person's settings; a healthy database takes a hundredth of a second."""
-UNREADABLE_SENTENCE = "Your settings can't be read at the moment, so you get the usual voice and persona."
+
+class Guests(People, Protocol):
+    """People who stay when the model is lost: those of a Discord channel, or of the web page."""
+
+    def rest(self) -> None:
+        """The model says no more for now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """What a room hands to whoever holds its talk."""
+    """What whoever holds a talk is handed."""
 
-    people: DiscordPeople
-    starter_id: int
-    """Whose settings it takes."""
+    people: Guests
     say: Callable[[str], None]
     """Tells the people a sentence."""
     progress: Progress
@@ -85,23 +83,3 @@ async def hold_talk(
     finally:
         if talk.progress.renewals != RenewalStatistics():
             logger.info("renewals: %s", talk.progress.renewals)
-
-
-async def find_persona(talk: Talk, settings: Settings, persona: PersonaConfig) -> PersonaConfig:
-    """Return who the model is for the person who started the talk: `persona`, but for what they have set.
-
-    A database that fails or hangs keeps nobody waiting; then people read that it is the usual one.
-    """
-    failure = f"no answer within {SETTINGS_SECONDS} s"
-    with trio.move_on_after(SETTINGS_SECONDS):
-        try:
-            wishes = await settings.load(person_id(talk.starter_id))
-        except StoreError as error:
-            failure = str(error)
-        else:
-            return persona.model_copy(
-                update={"voice": wishes.voice or persona.voice, "prompt": wishes.prompt or persona.prompt}
-            )
-    logger.warning("the settings of who started the conversation can't be read: %s", failure)
-    talk.say(UNREADABLE_SENTENCE)
-    return persona
