@@ -72,7 +72,8 @@ LAYERS = (
         "edges",
         """
         people.wav people.discord.portal people.discord.library people.discord.internals
-        people.discord.line people.discord.personas people.discord.voice people.discord.chat people.discord.rooms
+        people.discord.line people.discord.personas people.discord.voice people.discord.chat
+        people.discord.waiting people.discord.room people.discord.rooms
         people.discord.notice people.discord.bot people.discord.front
         people.discord.commands people.discord.listening people.discord.replies
         people.discord.slash

@@ -126,7 +126,7 @@ class FakeVoice:
 
 @dataclass
 class FakeDiscord:
-    """Discord and the bot in it. Implements `rooms.Discord`; who comes and goes is told to `watch`ers."""
+    """Discord and the bot in it. Implements `room.Discord`; who comes and goes is told to `watch`ers."""
 
     nursery: trio.Nursery
     voices: set[FakeVoice] = field(default_factory=set)
