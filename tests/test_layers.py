@@ -65,7 +65,7 @@ LAYERS = (
     ),
     layer(
         "assembly",
-        "session.session session.outage model.loopback model.lock model.pool service leg relay talk",
+        "session.session session.outage model.loopback model.lock model.pool model.ticket service leg relay talk",
         DISCORD,
     ),
     layer(

@@ -1,4 +1,4 @@
-"""The pool: three rooms and two models, in simulated time. Waiting with a model stands for a conversation."""
+"""The pool and its tickets, in simulated time: three rooms and two models. Waiting stands for a conversation."""
 
 import itertools
 from collections.abc import AsyncIterator, Callable
@@ -22,9 +22,10 @@ from plexbridge.errors import (
 )
 from plexbridge.model.conversation import State
 from plexbridge.model.health import Trouble
-from plexbridge.model.pool import SLOW_SECONDS, Pool, Ticket
+from plexbridge.model.pool import Pool
 from plexbridge.model.request import ModelAddress
 from plexbridge.model.standing import Standing
+from plexbridge.model.ticket import SLOW_SECONDS, Ticket
 from plexbridge.service import Backend
 
 SLOT_SECONDS = 600.0

@@ -17,8 +17,9 @@ from plexbridge.audio.hearing import HearingSettings
 from plexbridge.audio.pcm import FRAME_SECONDS
 from plexbridge.errors import PlexbridgeError, TurnOver
 from plexbridge.model.health import trouble_of
-from plexbridge.model.pool import Pool, Ticket
+from plexbridge.model.pool import Pool
 from plexbridge.model.standing import Standing, about
+from plexbridge.model.ticket import Ticket
 from plexbridge.people.discord.attendance import Start
 from plexbridge.people.discord.audiences import Audiences
 from plexbridge.people.discord.chat import HURRIED_SECONDS, PATIENT_SECONDS, Chat

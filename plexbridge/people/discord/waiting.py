@@ -10,8 +10,8 @@ from typing import Protocol
 
 import trio
 
-from plexbridge.model.pool import Ticket
 from plexbridge.model.standing import about
+from plexbridge.model.ticket import Ticket
 from plexbridge.people.discord.attendance import Presence
 from plexbridge.people.discord.chat import HURRIED_SECONDS
 from plexbridge.people.discord.notice import Caller, Notice
