@@ -27,10 +27,10 @@ from plexbridge.leg import Leg
 from plexbridge.model.conversation import State
 from plexbridge.model.request import build_request
 from plexbridge.service import Backend, Failures, Progress
-from plexbridge.session.audience import Audience
 from plexbridge.session.link import Link
 from plexbridge.session.people import People
 from plexbridge.session.recap import with_recap
+from plexbridge.session.relayed import RelayedPeople
 from plexbridge.session.renewal import Renewal, Successor
 from plexbridge.session.session import SessionSettings
 
@@ -80,7 +80,7 @@ class _Relay:
 
     def __init__(self, places: Places, people: People, terms: Terms, *, listens: Callable[[], None]) -> None:
         self._places = places
-        self._people = Audience(people)
+        self._people = RelayedPeople(people)
         self._terms = terms
         self._listens = listens
         self._limit_seconds: float | None = None
