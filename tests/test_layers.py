@@ -41,7 +41,7 @@ LAYERS = (
         """
         audio.mark audio.pcm audio.opus audio.opus_packet audio.ogg audio.playout audio.jitter audio.mixer audio.speaker
         audio.vad audio.gate audio.echo audio.hearing
-        model.protocol model.conversation model.request model.text model.voices model.answers
+        model.protocol model.conversation model.request model.identity model.text model.voices model.answers
         model.health model.placement model.standing model.turns
         session.ledger session.people session.retry session.takeover
         session.renewal session.recap session.response
