@@ -48,6 +48,9 @@ class Places(Protocol):
     def swap(self) -> None:
         """The second link is the one that is kept: with the end of `spare`'s block, the room of the first is free."""
 
+    def lost(self, backend: Backend, failure: PlexbridgeError | None) -> None:
+        """Take note of what became of a link that the conversation does without: the first one, or the second."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -152,10 +155,13 @@ class _Relay:
                 if backend is None:
                     renewal.successor = Successor.NONE
                     return
-                if await self._offer(self._open(nursery, backend), renewal):
+                fresh = self._open(nursery, backend)
+                if await self._offer(fresh, renewal):
                     self._places.swap()
+                    self._places.lost(present.backend, present.failure)
                     await present.closed.wait()
                     return
+                self._places.lost(backend, fresh.failure)
         if not scope.cancelled_caught:
             renewal.successor = Successor.FAILED
             self._count(failed=1)

@@ -83,6 +83,9 @@ class OnePlace:
     def swap(self) -> None:
         """There is no second link that could be kept."""
 
+    def lost(self, backend: Backend, failure: PlexbridgeError | None) -> None:
+        """There is none that could be done without."""
+
 
 @dataclass
 class TwoPlaces:
@@ -92,6 +95,8 @@ class TwoPlaces:
     """The present one, and the other."""
     present: int = 0
     events: list[str] = field(default_factory=list)
+    failures: list[tuple[Backend, PlexbridgeError]] = field(default_factory=list)
+    """Of links that the conversation went on without."""
 
     @asynccontextmanager
     async def spare(self) -> AsyncIterator[Backend | None]:
@@ -106,6 +111,11 @@ class TwoPlaces:
         """Keep the other one."""
         self.present = 1 - self.present
         self.events.append("kept")
+
+    def lost(self, backend: Backend, failure: PlexbridgeError | None) -> None:
+        """Write failures down."""
+        if failure is not None:
+            self.failures.append((backend, failure))
 
 
 @dataclass
@@ -325,6 +335,7 @@ async def test_with_a_second_slot_the_next_link_stands_before_the_old_one_is_lef
     assert renewals.longest_gap_seconds == pytest.approx(FRAME_SECONDS)
     assert [len(model.requests) for model in models] == [2, 2]
     assert places.events == ["taken", "kept", "freed"] * 3
+    assert places.failures == []
     assert sum(ledger.frames_sent for ledger in call.ledgers) == pytest.approx(17 * 50, abs=4)
     assert call.people.told.count(State.WAITING) == 1
     assert_grid(call)
@@ -358,6 +369,9 @@ async def test_a_second_link_that_can_not_be_opened_leaves_the_old_one_until_the
     assert (renewals.moved, renewals.reopened, renewals.failed) == (0, 1, 1)
     assert call.began_seconds[1] == pytest.approx(RENEW_SECONDS, abs=0.6)
     assert places.events == ["taken", "freed"]
+    assert [(backend, type(failure)) for backend, failure in places.failures] == [
+        (places.backends[1], ModelUnreachable)
+    ]
     assert "a renewed link failed: ModelUnreachable: nobody answers" in caplog.text
     assert len(models[0].requests) == 2
 
@@ -372,6 +386,7 @@ async def test_a_second_link_that_is_not_open_at_the_deadline_is_given_up(
 
     assert (call.progress.renewals.moved, call.progress.renewals.reopened) == (0, 1)
     assert places.events == ["taken", "freed"]
+    assert places.failures == [], "it was not waited for any longer, which is not its model's fault"
     assert call.began_seconds[1] == pytest.approx(RENEW_SECONDS, abs=0.6)
     assert models[1].requests == []
 
@@ -392,6 +407,7 @@ async def test_a_link_that_is_lost_while_it_waits_for_its_turn_is_no_successor(
     renewals = call.progress.renewals
     assert (renewals.moved, renewals.reopened, renewals.failed) == (0, 1, 1)
     assert places.events == ["taken", "freed"]
+    assert [(backend, type(failure)) for backend, failure in places.failures] == [(places.backends[1], ModelLost)]
 
 
 async def test_a_model_that_is_lost_when_the_next_link_stands_is_left_for_it(
@@ -411,6 +427,7 @@ async def test_a_model_that_is_lost_when_the_next_link_stands_is_left_for_it(
     assert call.progress.renewals.moved == 1
     assert call.began_seconds[1] == pytest.approx(SEARCH_SECONDS + 1, abs=0.7)
     assert places.events == ["taken", "kept", "freed"]
+    assert [(backend, type(failure)) for backend, failure in places.failures] == [(places.backends[0], ModelLost)]
 
 
 async def test_a_model_that_is_lost_before_any_renewal_ends_the_conversation(

@@ -154,6 +154,13 @@ class Pool:
         self._settle()
         return not self.placement.seats[number].is_lost
 
+    def lost(self, number: int, name: str, failure: PlexbridgeError | None) -> None:
+        """A call has ended of somebody who holds another one, which proves that the other one's model works."""
+        trouble = trouble_of(failure)
+        if trouble is not None and name != self._model(number):
+            self._leave_alone(name, trouble)
+            self._settle()
+
     def is_to_leave(self, number: int) -> bool:
         """Somebody's model is too slow; give them another one if there is one for them, and return whether."""
         name = self._model(number)

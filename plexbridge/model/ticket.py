@@ -135,6 +135,10 @@ class Ticket:
         """Keep the second place, and give the first one up with the end of `spare`'s block."""
         self._pool.placement.swap(self._number)
 
+    def lost(self, backend: Backend, failure: PlexbridgeError | None) -> None:
+        """Note how a call ended that was held beside the one that goes on, or before it."""
+        self._pool.lost(self._number, backend.model.name, failure)
+
     def listens(self) -> None:
         """The model of the place has shaken hands."""
         self._pool.succeeded(self._number)

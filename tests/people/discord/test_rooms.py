@@ -24,6 +24,7 @@ from plexbridge.errors import (
 )
 from plexbridge.model.answers import Turns
 from plexbridge.model.conversation import State
+from plexbridge.model.health import Trouble
 from plexbridge.model.lock import hold_model
 from plexbridge.model.pool import Pool
 from plexbridge.model.request import ModelAddress
@@ -748,5 +749,26 @@ async def test_with_a_second_free_model_in_the_pool_a_room_moves_to_it_and_frees
         assert renewals.longest_gap_seconds == pytest.approx(0.02)
         assert [model.server.is_busy for model in world.models] == [True, False]
         assert world.talks[-1].ticket.model == "m1"
+        assert world.said == []
+        people.cancel_scope.cancel()
+
+
+async def test_a_model_that_dies_when_the_next_link_stands_is_left_without_a_word_and_not_used_for_a_while(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world(model_count=2, renew_seconds=8) as world, trio.open_nursery() as people:
+        world.discord.enter(ADA, CHANNEL)
+        await world.wait_live()
+        people.start_soon(speak_on, world)
+        await trio.sleep(7)
+        assert [model.server.is_busy for model in world.models] == [True, True], "no silence to change in"
+        world.model.is_gone = True
+        await world.model.streams[1].aclose()
+        await trio.sleep(2)
+
+        status = world.rooms.status(GUILD)
+        assert status is not None
+        assert status.model == "m2"
+        assert [each.trouble for each in status.models] == [Trouble.LOST, None]
         assert world.said == []
         people.cancel_scope.cancel()
