@@ -50,6 +50,11 @@ class Model(SimulatedModel):
         await trio.sleep(self.connect_seconds)
         return _Noted(await super().dial(address), self.requests)
 
+    async def die(self, after_seconds: float) -> None:
+        """Break the first call off after a while."""
+        await trio.sleep(after_seconds)
+        await self.streams[1].aclose()
+
     def backend(self, *, renew_seconds: float = RENEW_SECONDS, limit_seconds: float | None = None) -> Backend:
         """Return where it is: a host of its own, as the lock of the machine is real."""
         url = f"ws://relay-{os.getpid()}-{next(NUMBERS)}/api/chat"
@@ -397,11 +402,7 @@ async def test_a_link_that_is_lost_while_it_waits_for_its_turn_is_no_successor(
     models, call = [Model(nursery), Model(nursery)], talk(10)
     places = TwoPlaces([model.backend() for model in models])
 
-    async def cut() -> None:
-        await trio.sleep(SEARCH_SECONDS + 1)
-        await models[1].streams[1].aclose()
-
-    nursery.start_soon(cut)
+    nursery.start_soon(models[1].die, SEARCH_SECONDS + 1)
     await call.hold(places.backends[0], places)
 
     renewals = call.progress.renewals
@@ -416,11 +417,7 @@ async def test_a_model_that_is_lost_when_the_next_link_stands_is_left_for_it(
     models, call = [Model(nursery), Model(nursery)], talk(10)
     places = TwoPlaces([model.backend() for model in models])
 
-    async def cut() -> None:
-        await trio.sleep(SEARCH_SECONDS + 1)
-        await models[0].streams[1].aclose()
-
-    nursery.start_soon(cut)
+    nursery.start_soon(models[0].die, SEARCH_SECONDS + 1)
     await call.hold(places.backends[0], places)
 
     assert call.failure is None
@@ -435,11 +432,7 @@ async def test_a_model_that_is_lost_before_any_renewal_ends_the_conversation(
 ) -> None:
     model, call = Model(nursery), talk(10)
 
-    async def cut() -> None:
-        await trio.sleep(3)
-        await model.streams[1].aclose()
-
-    nursery.start_soon(cut)
+    nursery.start_soon(model.die, 3)
     await call.hold(model.backend())
 
     assert isinstance(call.failure, ModelLost)
