@@ -12,6 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from plexbridge.audio.hearing import USUAL, HearingSettings
 from plexbridge.config import Mark, ModelConfig, PersonaConfig, RenewalConfig
 from plexbridge.errors import (
     DiscordError,
@@ -42,6 +43,7 @@ from plexbridge.service import Backend, probe_model
 from plexbridge.session.ledger import Ledger, Shed
 from plexbridge.session.outage import BACK_SENTENCE, LIMIT_SECONDS, LOST_SENTENCE
 from plexbridge.talk import Talk, hold_talk
+from tests.audio.test_vad import NETWORKS
 from tests.people.discord.choices import make_audiences
 from tests.people.discord.memory_portal import open_memory_portal
 from tests.people.discord.simulation import (
@@ -52,6 +54,7 @@ from tests.people.discord.simulation import (
     OTHER_CHANNEL,
     FakeDiscord,
     FakeVoice,
+    spoken_packets,
     tone_packets,
 )
 from tests.session.simulation import SETTINGS, SimulatedModel
@@ -133,6 +136,7 @@ async def open_world(
     audiences: Audiences | None = None,
     renew_seconds: float = 240.0,
     mark: Mark = "sound",
+    hearing: HearingSettings = USUAL,
 ) -> AsyncIterator[World]:
     async with open_memory_portal() as portal, trio.open_nursery() as nursery:
         models = [model] if model is not None else [SimulatedModel(nursery) for _ in range(model_count)]
@@ -173,6 +177,7 @@ async def open_world(
             place_seconds=PLACE_SECONDS,
             clock=trio.current_time,
             audiences=audiences or make_audiences(),
+            hearing=hearing,
         )
         discord.changed = partial(portal.into_trio, rooms.changed)
         nursery.start_soon(rooms.run)
@@ -188,10 +193,16 @@ async def open_talk(
     text_channel: int | None = None,
     renew_seconds: float = 240.0,
     mark: Mark = "sound",
+    hearing: HearingSettings = USUAL,
 ) -> AsyncIterator[World]:
     """Open a world in which Ada has entered a channel, and a model listens to her."""
     async with open_world(
-        model=model, model_count=model_count, text_channel=text_channel, renew_seconds=renew_seconds, mark=mark
+        model=model,
+        model_count=model_count,
+        text_channel=text_channel,
+        renew_seconds=renew_seconds,
+        mark=mark,
+        hearing=hearing,
     ) as world:
         world.discord.enter(ADA, CHANNEL)
         await world.wait_live()
@@ -245,6 +256,18 @@ async def test_only_people_who_are_in_the_channel_are_heard(autojump_clock: Mock
         await trio.sleep(1)
 
         assert [packet for _, packet in world.voice.sent if packet != OPUS_SILENCE]
+
+
+@pytest.mark.parametrize(("has_noise_gate", "is_heard"), [(True, False), (False, True)])
+async def test_a_whistle_goes_to_the_model_only_where_noise_is_not_kept_from_it(
+    has_noise_gate: bool, is_heard: bool, autojump_clock: MockClock
+) -> None:
+    async with open_talk(hearing=HearingSettings(has_noise_gate=has_noise_gate, networks=NETWORKS)) as world:
+        await world.discord.speak(ADA, TONE * 5)
+        whistled_seconds = trio.current_time()
+        await trio.sleep(1)
+
+        assert bool(sound(world.voice, whistled_seconds - 0.5, trio.current_time())) is is_heard
 
 
 async def test_a_second_channel_of_the_server_is_told_where_the_bot_is_and_the_first_goes_on(
@@ -558,6 +581,20 @@ async def test_the_status_tells_who_is_heard_and_who_is_not(autojump_clock: Mock
         assert late.delay is not None
         assert late.seconds > 0
         assert not late.is_deaf
+
+
+async def test_the_status_tells_how_soon_answers_begin(autojump_clock: MockClock) -> None:
+    async with (
+        trio.open_nursery() as nursery,
+        open_talk(model=SimulatedModel(nursery, Turns), hearing=HearingSettings(networks=NETWORKS)) as world,
+    ):
+        assert world.status().answers is None
+        await world.discord.speak(ADA, spoken_packets(2.0))
+        await trio.sleep(5)
+
+        answers = world.status().answers
+        assert answers is not None
+        assert 0 < answers[0] == answers[1] < 2
 
 
 async def test_a_model_that_restarts_is_talked_to_again_over_the_same_voice_connection(
