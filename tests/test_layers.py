@@ -40,7 +40,7 @@ LAYERS = (
         "pure cores",
         """
         audio.mark audio.pcm audio.opus audio.opus_packet audio.ogg audio.playout audio.jitter audio.mixer audio.speaker
-        audio.vad audio.gate audio.echo audio.hearing
+        audio.vad audio.gate audio.echo audio.hearing audio.pcm16
         model.protocol model.conversation model.request model.text model.voices model.answers
         model.health model.placement model.standing model.turns
         session.ledger session.people session.retry session.takeover
@@ -50,6 +50,7 @@ LAYERS = (
         people.discord.rtp people.discord.stream people.discord.receiver
         people.discord.asking people.discord.deafness people.discord.endings people.discord.muteness
         people.discord.status
+        people.web.messages people.web.lateness people.web.allowance people.web.levels
         store.address
         """,  # session.people states protocols and values only: what stages ask of an edge
         WAITING,
@@ -77,6 +78,7 @@ LAYERS = (
         people.discord.commands people.discord.listening people.discord.replies
         people.discord.slash
         people.discord.board people.discord.audience people.discord.audiences
+        people.web.downlink people.web.mirror people.web.voice people.web.visit people.web.client
         store.faults store.schema store.file store.revision store.database store.settings
         store.migrations.env store.migrations.versions.r0001_person_settings
         store.migrations.versions.r0002_servers
