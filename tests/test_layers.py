@@ -52,6 +52,7 @@ LAYERS = (
         people.discord.asking people.discord.deafness people.discord.endings people.discord.muteness
         people.discord.status
         people.web.messages people.web.lateness people.web.allowance people.web.levels
+        people.web.access people.web.frames people.web.pace
         store.address
         """,  # session.people states protocols and values only: what stages ask of an edge
         WAITING,
@@ -81,6 +82,7 @@ LAYERS = (
         people.discord.slash
         people.discord.board people.discord.audience people.discord.audiences
         people.web.downlink people.web.mirror people.web.voice people.web.visit people.web.client
+        people.web.door people.web.files people.web.front people.web.http people.web.server people.web.upgrade people.web.thin
         store.faults store.schema store.file store.revision store.database store.settings
         store.migrations.env store.migrations.versions.r0001_person_settings
         store.migrations.versions.r0002_servers
