@@ -71,7 +71,7 @@ LAYERS = (
     layer(
         "edges",
         """
-        people.wav people.discord.portal people.discord.library people.discord.internals
+        people.wav people.discord.portal people.discord.library people.discord.media people.discord.internals
         people.discord.line people.discord.personas people.discord.voice people.discord.chat people.discord.rooms
         people.discord.notice people.discord.bot people.discord.front
         people.discord.commands people.discord.listening people.discord.replies
