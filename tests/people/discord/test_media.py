@@ -1,4 +1,4 @@
-"""The voice connection's socket, read at the tick: what has come, since when it is here, and nothing that is not ours."""
+"""The voice connection's socket, read at the tick: what has come, since when it is here, and nothing else."""
 
 import socket
 import sys
