@@ -77,12 +77,14 @@ LAYERS = (
         people.wav people.discord.portal people.discord.library people.discord.internals
         people.discord.line people.discord.personas people.discord.voice people.discord.chat
         people.discord.waiting people.discord.room people.discord.rooms
+        people.discord.media
         people.discord.notice people.discord.bot people.discord.front
         people.discord.commands people.discord.listening people.discord.replies
         people.discord.slash
         people.discord.board people.discord.audience people.discord.audiences
         people.web.downlink people.web.mirror people.web.voice people.web.visit people.web.client
-        people.web.door people.web.files people.web.front people.web.http people.web.server people.web.upgrade people.web.thin
+        people.web.door people.web.files people.web.front people.web.http people.web.server people.web.upgrade
+        people.web.thin
         store.faults store.schema store.file store.revision store.database store.settings
         store.migrations.env store.migrations.versions.r0001_person_settings
         store.migrations.versions.r0002_servers

@@ -16,9 +16,10 @@ from plexbridge.audio.hearing import HearingSettings
 from plexbridge.config import TYPICAL_URL, PersonaConfig, RenewalConfig
 from plexbridge.errors import PlexbridgeError, RequestError, TurnOver
 from plexbridge.model.health import trouble_of
-from plexbridge.model.pool import Pool, Ticket
+from plexbridge.model.pool import Pool
 from plexbridge.model.request import build_request
 from plexbridge.model.standing import about
+from plexbridge.model.ticket import Ticket
 from plexbridge.model.voices import check_voice
 from plexbridge.people.web.downlink import Downlink
 from plexbridge.people.web.messages import Code, Hello, Refused, notice_message, queue_message, ready_message
