@@ -3,9 +3,9 @@
 discord.py sends voice but does not receive it. Eight things here go beyond its public interface:
 
 * where Discord is: attributes of two classes (`prepare`);
-* the socket's reader: discord.py's own sits up to 30 s on a socket that a reconnect has closed, and may take the answer
-  of IP discovery away before anybody listens for it. `_Reader` replaces it for all voice connections;
-* IP discovery itself, which logs a traceback when it is cancelled in the moment of the answer (`_discover_ip`);
+* the socket's reader, which is a thread for each connection: `media.MediaReader` replaces it for all of them;
+* IP discovery, which needs that thread, and logs a traceback when it is cancelled in the moment of the answer
+  (`_discover_ip`);
 * the wait for a connection's states, which can miss one, and the task that reads the voice gateway: discord.py's own
   resumes in vain, takes the next move for the end after it has reconnected once, and dies of a message that it can't
   use while the connection seems to live. Ours follows moves and reports every other end (`_ConnectionState`);
@@ -19,10 +19,7 @@ discord.py sends voice but does not receive it. Eight things here go beyond its 
 
 import asyncio
 import itertools
-import select
-import socket
 import struct
-import threading
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -34,6 +31,7 @@ import yarl
 from plexbridge.errors import VoiceEnded
 from plexbridge.people.discord.endings import MOVED, Cause, Ending, closed
 from plexbridge.people.discord.inbox import Connected, Inbox, Left, Speaking
+from plexbridge.people.discord.media import DATAGRAM_LIMIT_BYTES, MediaReader, make_telling
 from plexbridge.people.discord.status import Encryption
 from plexbridge.people.discord.stream import FrameRefused, Refusal
 
@@ -55,9 +53,6 @@ KEEPALIVE_SECONDS = 5.0
 """As Discord's own clients do; without it a NAT forgets the path while everybody is silent."""
 FRAME_SAMPLES = 960
 
-_READ_SECONDS = 1.0
-"""How long a closed socket that nobody announced may go unnoticed."""
-_DATAGRAM_BYTES = 2048
 _DISCOVERY_BYTES, _DISCOVERY_ANSWER = 74, 2
 _SESSION_DESCRIPTION, _SPEAKING, _CLIENT_DISCONNECT, _EXECUTE_TRANSITION = 4, 5, 13, 22
 _DAVE_MARKER = b"\xfa\xfa"
@@ -72,7 +67,7 @@ def prepare(*, api_base: str, gateway: str) -> None:
     """Tell discord.py where Discord is, and give it our reader; before the client logs in."""
     Route.BASE = api_base
     DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(gateway)
-    voice_state.SocketReader = _Reader  # type: ignore[misc]  # a class in the place of another, on purpose
+    voice_state.SocketReader = MediaReader  # type: ignore[assignment, misc]  # a class in the place of another, on purpose
     DiscordVoiceWebSocket.discover_ip = _discover_ip  # type: ignore[assignment, method-assign]  # as above
 
 
@@ -87,114 +82,26 @@ def forgo_messages(client: discord.Client) -> None:
 
 
 async def _discover_ip(websocket: DiscordVoiceWebSocket) -> tuple[str, int]:
-    """Return our address as the voice server sees it; discord.py's own logs an error when it is left as that comes."""
+    """Return our address as the voice server sees it; discord.py's own needs the thread that reads."""
     state = websocket._connection
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[bytes] = loop.create_future()
-
-    def settle(data: bytes) -> None:
-        if not answer.done():
-            answer.set_result(data)
-
-    def take(data: bytes) -> None:
-        loop.call_soon_threadsafe(settle, data)
-
-    await loop.sock_sendall(state.socket, struct.pack(">HHI66x", 1, _DISCOVERY_BYTES - 4, state.ssrc))
-    state.add_socket_listener(take)
-    try:
-        data = await answer
-    finally:
-        state.remove_socket_listener(take)
+    media, loop = state.socket, asyncio.get_running_loop()
+    with _reader(state).reserved():
+        await loop.sock_sendall(media, struct.pack(">HHI66x", 1, _DISCOVERY_BYTES - 4, state.ssrc))
+        while True:
+            # Who is not there is said once, and may be there a moment later; how long to wait is the caller's to say.
+            with suppress(ConnectionError):
+                data = await loop.sock_recv(media, DATAGRAM_LIMIT_BYTES)
+                if len(data) == _DISCOVERY_BYTES and data[1] == _DISCOVERY_ANSWER:
+                    break
+                state.voice_client.inbox.offer(data)  # type: ignore[attr-defined]  # the client is always ours
     (port,) = struct.unpack_from(">H", data, _DISCOVERY_BYTES - 2)
     return data[8 : data.index(0, 8)].decode("ascii"), port
 
 
-class _Reader(voice_state.SocketReader):
-    """The thread that reads a voice connection's socket: into the client's inbox, discovery's answer to who asked.
-
-    A socket pair wakes it, so that it never waits on a socket that is no longer the connection's, and ends at once.
-    """
-
-    def __init__(self, state: voice_state.VoiceConnectionState, *, start_paused: bool = True) -> None:
-        super().__init__(state, start_paused=start_paused)
-        self.daemon = False
-        self._lock = threading.Lock()
-        self._answer = b""
-        self._alarm, self._bell = socket.socketpair()
-        self._alarm.setblocking(False)
-        self._bell.setblocking(False)
-
-    def register(self, callback: Callable[[bytes], Any]) -> None:
-        """Have `callback` called once with discovery's answer, which may have come already."""
-        with self._lock:
-            answer = self._answer
-            if not answer:
-                self._callbacks.append(callback)
-        if answer:
-            callback(answer)
-
-    def unregister(self, callback: Callable[[bytes], Any]) -> None:
-        """Forget a callback that may have been served."""
-        with self._lock:
-            self._callbacks = [other for other in self._callbacks if other is not callback]
-
-    def pause(self) -> None:
-        """The socket is about to be closed."""
-        self._running.clear()
-        self._wake()
-
-    def resume(self, *, force: bool = False) -> None:
-        """There is a new socket."""
-        with self._lock:
-            self._answer = b""
-        self._running.set()
-        self._wake()
-
-    def stop(self) -> None:
-        """End the thread."""
-        self._end.set()
-        self._running.set()
-        self._wake()
-
-    def run(self) -> None:
-        """Read until `stop`."""
-        while not self._end.is_set():
-            if self._running.is_set():
-                self._read(self.state.socket)
-            else:
-                self._running.wait()
-        self._alarm.close()
-        self._bell.close()
-
-    def _wake(self) -> None:
-        # What fails finds it awake: the bell was rung a thousand times unheard, or the thread has ended.
-        with suppress(OSError):
-            self._bell.send(b"!")
-
-    def _read(self, media: socket.socket) -> None:
-        data = b""
-        try:
-            readable, _, _ = select.select((media, self._alarm), (), (), _READ_SECONDS)
-            if self._alarm in readable:
-                self._alarm.recv(_DATAGRAM_BYTES)
-            if media in readable:
-                data = media.recv(_DATAGRAM_BYTES)
-        except (OSError, ValueError, TypeError):
-            if self.state.socket is media and (not media or media.fileno() < 0):
-                self._running.clear()  # closed, or not there yet: `resume` tells of the next one
-                if self.state.socket is not media:
-                    self._running.set()
-        if len(data) == _DISCOVERY_BYTES and data[1] == _DISCOVERY_ANSWER:
-            self._answered(data)
-        elif data:
-            self.state.voice_client.inbox.offer(data)  # type: ignore[attr-defined]  # the client is always ours
-
-    def _answered(self, data: bytes) -> None:
-        with self._lock:
-            self._answer = data
-            callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback(data)
+def _reader(state: voice_state.VoiceConnectionState) -> MediaReader:
+    reader = state._socket_reader
+    assert isinstance(reader, MediaReader)
+    return reader
 
 
 class _ConnectionState(voice_state.VoiceConnectionState):
@@ -207,6 +114,10 @@ class _ConnectionState(voice_state.VoiceConnectionState):
     voice_client: "VoiceLink"
     _is_in_channel = False
     """Whether Discord has said that the bot is in the channel through this connection."""
+
+    def _create_socket(self) -> None:
+        super()._create_socket()
+        make_telling(self.socket)
 
     async def _wait_for_state(
         self,
@@ -327,6 +238,10 @@ class VoiceLink(discord.VoiceClient):
         state = self._connection
         return state.is_connected() and (state.dave_protocol_version == 0 or state.can_encrypt)
 
+    def read(self) -> None:
+        """Put into the inbox what has come."""
+        _reader(self._connection).read(self.inbox)
+
     def send_opus(self, packet: bytes) -> bool:
         """Send one Opus packet of 20 ms; return whether it could be."""
         try:
@@ -395,8 +310,6 @@ class VoiceLink(discord.VoiceClient):
             self.cleanup()
             if state.ws and state.ws._keep_alive:
                 state.ws._keep_alive.stop()  # a thread; closing stops it too, unless it was cut short
-            state._socket_reader.stop()
-            state._socket_reader.join(GOODBYE_SECONDS)
             if state.ws:
                 # discord.py does not get this far when the main gateway can't be told of the goodbye.
                 with suppress(TimeoutError, ConnectionError):
