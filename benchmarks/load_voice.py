@@ -14,7 +14,7 @@ import davey
 
 from benchmarks.load_generator import HOST, Address
 from plexbridge.people.discord.inbox import Connected, Inbox, Speaking
-from plexbridge.people.discord.internals import VoiceLink
+from plexbridge.people.discord.internals.link import VoiceLink
 from plexbridge.people.discord.rtp import XCHACHA20_POLY1305
 from tests.discord_server.mls import ExternalSender, vector
 from tests.discord_server.transport import Rtp, Sealer, unseal
@@ -73,7 +73,7 @@ class WiredLink(VoiceLink):
     """A voice connection that stands as soon as it is made, to `server`; `leave` closes it."""
 
     def __init__(self, call: Call, inbox: Inbox, server: Address) -> None:
-        from discord.voice_state import ConnectionFlowState  # only internals.py imports discord.py without a warning
+        from discord.voice_state import ConnectionFlowState  # only our modules import discord.py without a warning
 
         client = SimpleNamespace(_connection=SimpleNamespace(loop=None, user=SimpleNamespace(id=BOT_ID)))
         channel = SimpleNamespace(id=call.channel_id)

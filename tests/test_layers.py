@@ -74,7 +74,9 @@ LAYERS = (
     layer(
         "edges",
         """
-        people.wav people.discord.portal people.discord.library people.discord.internals
+        people.wav people.discord.portal people.discord.library
+        people.discord.internals people.discord.internals.patches people.discord.internals.states
+        people.discord.internals.link
         people.discord.line people.discord.personas people.discord.voice people.discord.chat
         people.discord.waiting people.discord.room people.discord.rooms
         people.discord.media

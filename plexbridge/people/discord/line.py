@@ -42,7 +42,7 @@ BACK_SENTENCE = "I am back."
 
 
 class Connection(Protocol):
-    """One connection to a voice channel: `internals.VoiceLink`. Coroutine functions are for Discord's loop."""
+    """One connection to a voice channel: `internals.link.VoiceLink`. Coroutine functions are for Discord's loop."""
 
     @property
     def channel_id(self) -> int:

@@ -1,21 +1,4 @@
-"""Everything that touches the inside of discord.py 2.7.1; `library.check_library` has made sure that it is this one.
-
-discord.py sends voice but does not receive it. Eight things here go beyond its public interface:
-
-* where Discord is: attributes of two classes (`prepare`);
-* the socket's reader, which is a thread for each connection: `media.MediaReader` replaces it for all of them;
-* IP discovery, which needs that thread, and logs a traceback when it is cancelled in the moment of the answer
-  (`_discover_ip`);
-* the wait for a connection's states, which can miss one, and the task that reads the voice gateway: discord.py's own
-  resumes in vain, takes the next move for the end after it has reconnected once, and dies of a message that it can't
-  use while the connection seems to live. Ours follows moves and reports every other end (`_ConnectionState`);
-* messages of the voice gateway: a hook sees each after discord.py has handled it (who speaks with which SSRC, who left,
-  the session's key);
-* the DAVE session: looked up for every frame, because it is made anew whenever the group or the connection changes,
-  and made where discord.py makes none, in a call that begins without encryption;
-* the order of a rejoin: the goodbye of an earlier connection arrives at the next one (`voice_state_update`);
-* the intents of a client that has logged in (`forgo_messages`).
-"""
+"""One voice connection of the bot, from joining to leaving: what is sent, what is received, how it is encrypted."""
 
 import asyncio
 import itertools
@@ -23,15 +6,14 @@ import struct
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import davey
-import yarl
 
 from plexbridge.errors import VoiceEnded
-from plexbridge.people.discord.endings import MOVED, Cause, Ending, closed
+from plexbridge.people.discord.endings import Cause, Ending
 from plexbridge.people.discord.inbox import Connected, Inbox, Left, Speaking
-from plexbridge.people.discord.media import DATAGRAM_LIMIT_BYTES, MediaReader, make_telling
+from plexbridge.people.discord.internals.states import MOVE_SECONDS, ConnectionState, forget, reader_of
 from plexbridge.people.discord.status import Encryption
 from plexbridge.people.discord.stream import FrameRefused, Refusal
 
@@ -39,21 +21,14 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # discord.py imports audioop, which Python 3.13 drops
     import discord
     from discord import voice_state
-    from discord.gateway import DiscordVoiceWebSocket, DiscordWebSocket
-    from discord.http import Route
-
-if TYPE_CHECKING:
-    from discord.types.voice import GuildVoiceState
+    from discord.gateway import DiscordVoiceWebSocket
 
 GOODBYE_SECONDS = 0.4
 """For each of the two halves of leaving: telling Discord, and hearing that it is so."""
-MOVE_SECONDS = 3.0
-"""How long after its end a connection waits for the server that it is to go on at."""
 KEEPALIVE_SECONDS = 5.0
 """As Discord's own clients do; without it a NAT forgets the path while everybody is silent."""
 FRAME_SAMPLES = 960
 
-_DISCOVERY_BYTES, _DISCOVERY_ANSWER = 74, 2
 _SESSION_DESCRIPTION, _SPEAKING, _CLIENT_DISCONNECT, _EXECUTE_TRANSITION = 4, 5, 13, 22
 _DAVE_MARKER = b"\xfa\xfa"
 _CLEAR_SECONDS = 10
@@ -61,144 +36,6 @@ _CLEAR_SECONDS = 10
 
 SEND_FAULTS = (ValueError, TypeError, AttributeError, RuntimeError, OSError, struct.error)
 """What sending raises while a reconnect is replacing session, key and socket: the packet is lost, nothing more."""
-
-
-def prepare(*, api_base: str, gateway: str) -> None:
-    """Tell discord.py where Discord is, and give it our reader; before the client logs in."""
-    Route.BASE = api_base
-    DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(gateway)
-    voice_state.SocketReader = MediaReader  # type: ignore[assignment, misc]  # a class in the place of another, on purpose
-    DiscordVoiceWebSocket.discover_ip = _discover_ip  # type: ignore[assignment, method-assign]  # as above
-
-
-def forgo_messages(client: discord.Client) -> None:
-    """Have a client that is not yet connected ask for no messages: Discord would refuse it altogether.
-
-    Whether it would is known only after the log-in, and a client takes its intents when it is made.
-    """
-    intents = client.intents
-    intents.guild_messages = intents.message_content = False
-    client._connection._intents = intents
-
-
-async def _discover_ip(websocket: DiscordVoiceWebSocket) -> tuple[str, int]:
-    """Return our address as the voice server sees it; discord.py's own needs the thread that reads."""
-    state = websocket._connection
-    media, loop = state.socket, asyncio.get_running_loop()
-    with _reader(state).reserved():
-        await loop.sock_sendall(media, struct.pack(">HHI66x", 1, _DISCOVERY_BYTES - 4, state.ssrc))
-        while True:
-            # Who is not there is said once, and may be there a moment later; how long to wait is the caller's to say.
-            with suppress(ConnectionError):
-                data = await loop.sock_recv(media, DATAGRAM_LIMIT_BYTES)
-                if len(data) == _DISCOVERY_BYTES and data[1] == _DISCOVERY_ANSWER:
-                    break
-                state.voice_client.inbox.offer(data)  # type: ignore[attr-defined]  # the client is always ours
-    (port,) = struct.unpack_from(">H", data, _DISCOVERY_BYTES - 2)
-    return data[8 : data.index(0, 8)].decode("ascii"), port
-
-
-def _reader(state: voice_state.VoiceConnectionState) -> MediaReader:
-    reader = state._socket_reader
-    assert isinstance(reader, MediaReader)
-    return reader
-
-
-class _ConnectionState(voice_state.VoiceConnectionState):
-    """discord.py's states of a voice connection, without its own attempts at recovery.
-
-    Its wait for a state looks at the state and then starts a task that waits for the next change. When Discord's two
-    answers to a join come together, the second falls in between, and the join would hang.
-    """
-
-    voice_client: "VoiceLink"
-    _is_in_channel = False
-    """Whether Discord has said that the bot is in the channel through this connection."""
-
-    def _create_socket(self) -> None:
-        super()._create_socket()
-        make_telling(self.socket)
-
-    async def _wait_for_state(
-        self,
-        state: voice_state.ConnectionFlowState,
-        *other_states: voice_state.ConnectionFlowState,
-        timeout: float | None = None,  # noqa: ASYNC109  # the signature is discord.py's
-    ) -> None:
-        async with asyncio.timeout(timeout):
-            while self.state not in (state, *other_states):
-                await self._state_event.wait()
-
-    async def voice_state_update(self, data: "GuildVoiceState") -> None:
-        """Take note of where the bot is; not of the goodbye of an earlier connection, which may come this late."""
-        if data["channel_id"] is not None:
-            self._is_in_channel = True
-            self.voice_client.channel_id = int(data["channel_id"])
-        elif not self._is_in_channel:
-            return
-        elif not self._expecting_disconnect:
-            self.voice_client.end(Ending(Cause.THROWN_OUT))
-        await super().voice_state_update(data)
-
-    async def _wrap_connect(self, *args: Any) -> None:
-        """Connect, or free everything; what fails is reported by who asked, and needs no traceback in the log."""
-        task = asyncio.current_task()
-        if task is not None:
-            task.add_done_callback(_forget)  # who asked may be gone, or another attempt stand in this one's place
-        try:
-            await self._connect(*args)
-        except asyncio.CancelledError:
-            await self.soft_disconnect()
-            raise
-        except Exception:
-            await self.disconnect()
-            raise
-
-    async def _connect(
-        self,
-        reconnect: bool,
-        timeout: float,  # noqa: ASYNC109  # the signature is discord.py's
-        self_deaf: bool,
-        self_mute: bool,
-        resume: bool,
-    ) -> None:
-        """Connect in time; in this task, since discord.py's own leaves another one behind when it is cancelled."""
-        async with asyncio.timeout(timeout):
-            await self._inner_connect(reconnect=reconnect, self_deaf=self_deaf, self_mute=self_mute, resume=resume)
-        if not self._runner:
-            self._runner = asyncio.create_task(self._poll_voice_ws(reconnect))
-
-    async def _poll_voice_ws(self, reconnect: bool) -> None:
-        """Read the voice gateway until it ends; only where Discord moves the connection does this one go on."""
-        try:
-            ending = await self._read_until_end()
-        except asyncio.CancelledError:
-            return  # discord.py ends its tasks so, and does not expect to hear of it
-        except Exception as exc:  # MLS, a socket that closes under a write: whatever it was, the task would be gone
-            ending = Ending(Cause.FAULT, type(exc).__name__)
-        if self._runner is asyncio.current_task():
-            self.voice_client.end(ending)
-
-    async def _read_until_end(self) -> Ending:
-        while True:
-            try:
-                await self.ws.poll_event()
-            except discord.ConnectionClosed as exc:
-                if exc.code == MOVED and await self._moved():
-                    continue
-                states = voice_state.ConnectionFlowState
-                if exc.code == MOVED and self.state not in (states.connected, states.disconnected):
-                    # It was no goodbye: a new server was named, but does not take the connection.
-                    return Ending(Cause.BROKEN, "the server that it is to go on at does not answer, or refuses it")
-                return closed(exc.code, is_orphaned=self.voice_client.is_orphaned())
-
-    async def _moved(self) -> bool:
-        """Go on at the server that Discord names; say whether it does. `state` tells whether one was named."""
-        try:
-            async with asyncio.timeout(2 * MOVE_SECONDS):
-                return await self._potential_reconnect()
-        except TimeoutError:
-            return False
 
 
 class VoiceLink(discord.VoiceClient):
@@ -228,7 +65,7 @@ class VoiceLink(discord.VoiceClient):
 
     def create_connection_state(self) -> voice_state.VoiceConnectionState:
         """Have our hook see each message of the voice gateway."""
-        return _ConnectionState(self, hook=self._handle)
+        return ConnectionState(self, hook=self._handle)
 
     # On Trio's thread
 
@@ -240,7 +77,7 @@ class VoiceLink(discord.VoiceClient):
 
     def read(self) -> None:
         """Put into the inbox what has come."""
-        _reader(self._connection).read(self.inbox)
+        reader_of(self._connection).read(self.inbox)
 
     def send_opus(self, packet: bytes) -> bool:
         """Send one Opus packet of 20 ms; return whether it could be."""
@@ -306,7 +143,7 @@ class VoiceLink(discord.VoiceClient):
             tasks = [task for task in (state._connector, state._runner, self._keepalive) if task is not None]
             for task in tasks:
                 task.cancel()
-                task.add_done_callback(_forget)
+                task.add_done_callback(forget)
             self.cleanup()
             if state.ws and state.ws._keep_alive:
                 state.ws._keep_alive.stop()  # a thread; closing stops it too, unless it was cut short
@@ -402,12 +239,6 @@ class VoiceLink(discord.VoiceClient):
                     self._connection.send_packet(struct.pack("<Q", count))
                 except OSError:
                     continue  # the next one will do
-
-
-def _forget(task: "asyncio.Task[None]") -> None:
-    """Look at how a task of a connection that was left has ended; nobody else would, and asyncio complains."""
-    if not task.cancelled():
-        task.exception()
 
 
 def _refusal(words: str) -> Refusal:
