@@ -15,7 +15,7 @@ const PITCH_PIXELS = 6;
 const BAR_PIXELS = 3.5;
 const BEHIND_SAMPLES = RATE_HZ / 5;
 const FAINT_DBFS = -58;
-const LOUD_DBFS = -12;
+const LOUD_DBFS = -6;
 
 /** Return the height for a level, from 0 to 1. */
 export function height(levelDbfs) {
