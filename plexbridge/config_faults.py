@@ -112,15 +112,18 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def shown(value: object, field: FieldInfo | None = None, *, limit_chars: int | None = None) -> str:
     """Return the value as TOML would write it, on one line, private values masked; a table or list only by kind,
-    unless it holds nothing but whole numbers."""
+    unless it has been found to hold nothing but whole numbers, or texts."""
     if value is None:
         return "nothing"
     if isinstance(value, SecretStr) or (field is not None and _is_secret(field)):
         return '"***"'
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, tuple) and all(type(item) is int and abs(item) < MAX_SHOWN_NUMBER for item in value):
-        items = ", ".join(map(str, value))
+    if isinstance(value, tuple) and (
+        all(type(item) is int and abs(item) < MAX_SHOWN_NUMBER for item in value)
+        or all(isinstance(item, str) for item in value)
+    ):
+        items = ", ".join(quoted(item) if isinstance(item, str) else str(item) for item in value)
         return f"[{items if limit_chars is None or len(items) <= limit_chars else items[:limit_chars] + '…'}]"
     if isinstance(value, dict | list | tuple):
         return "a table" if isinstance(value, dict) else "a list"

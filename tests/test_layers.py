@@ -50,6 +50,7 @@ LAYERS = (
         people.discord.rtp people.discord.stream people.discord.receiver
         people.discord.asking people.discord.deafness people.discord.endings people.discord.muteness
         people.discord.status
+        people.web.access people.web.frames people.web.pace
         store.address
         """,  # session.people states protocols and values only: what stages ask of an edge
         WAITING,
@@ -77,6 +78,8 @@ LAYERS = (
         people.discord.commands people.discord.listening people.discord.replies
         people.discord.slash
         people.discord.board people.discord.audience people.discord.audiences
+        people.web.door people.web.files people.web.front people.web.http people.web.server people.web.upgrade
+        people.web.thin
         store.faults store.schema store.file store.revision store.database store.settings
         store.migrations.env store.migrations.versions.r0001_person_settings
         store.migrations.versions.r0002_servers
