@@ -75,6 +75,7 @@ const view = {
     at("delay").textContent = milliseconds(delay?.total);
     at("answer").textContent = milliseconds(answer?.p50);
     plot.add(roundTripMs, figures.depthMs);
+    plot.draw();
   },
 
   tokenRefused() {
@@ -109,12 +110,13 @@ function begin() {
   words.clear();
   picture.clear();
   plot.clear();
+  plot.draw();
   document.body.dataset.mode = mode;
   at("words-part").hidden = mode === "loopback";
   talk = new Talk({ mode, token: token.get(), ...wishes, devices: { input: at("input").value, output: at("output").value } }, view);
   talk.isMuted = isMuted();
   void talk.begin();
-  requestAnimationFrame(draw);
+  draw(true);
 }
 
 function ended() {
@@ -123,12 +125,14 @@ function ended() {
   at("loop").hidden = true;
 }
 
-function draw() {
+/** Half of the screen's frames are enough, and leave the processor to the sound. */
+function draw(isSecond) {
   if (isOver()) return;
-  picture.draw(talk.clock);
-  plot.draw();
-  showMeters();
-  requestAnimationFrame(draw);
+  if (isSecond) {
+    picture.draw(talk.clock);
+    showMeters();
+  }
+  requestAnimationFrame(() => draw(!isSecond));
 }
 
 function showMeters() {

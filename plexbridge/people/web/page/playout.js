@@ -100,7 +100,7 @@ export class Playout {
     }
     if (this.#packets.length) this.#note(this.#packets[0], clock, count);
     for (let index = 0; index < out.length; index++) {
-      if (index === count) this.#joinUp(0);
+      if (index === count && this.#isPlaying) this.#joinUp(0);
       let sample = index < count ? this.#ring[this.#read++ % CAPACITY] : 0;
       if (this.#seam > 0) sample += (this.#offset * this.#seam--) / SEAM;
       out[index] = this.#last = sample;
