@@ -28,8 +28,9 @@ export class Playout {
   #packets = [];
   #started = [];
   #isPlaying = false;
-  #hasPlayed = false;
   #gap = 0;
+  /** Before the first sound there is nothing to count. */
+  #isGapCounted = true;
   #last = 0;
   #seam = 0;
   #offset = 0;
@@ -61,15 +62,14 @@ export class Playout {
 
   /** Fill `out` with what is to be heard when the clock is at `clock` samples. */
   pull(out, clock) {
-    const isPlaying = this.#isPlaying || this.depth >= Math.max(this.target.samples, out.length);
-    if (!isPlaying) {
+    if (!this.#isPlaying && !this.#canPlay()) {
       this.#gap += out.length;
       this.#write(out, 0);
       return;
     }
     if (!this.#isPlaying) {
-      if (this.#hasPlayed) this.target.resumed(this.#gap);
-      this.#isPlaying = this.#hasPlayed = true;
+      this.#isPlaying = true;
+      this.#isGapCounted = false;
       this.#joinUp(this.#ring[this.#read % CAPACITY]);
       this.#forgetWindow();
     }
@@ -82,6 +82,14 @@ export class Playout {
       this.#isPlaying = false;
       this.#gap = out.length - count;
     }
+  }
+
+  /** After a gap the target may rise, and is waited for as it is then. */
+  #canPlay() {
+    if (this.depth < this.target.samples) return false;
+    if (!this.#isGapCounted) this.target.resumed(this.#gap);
+    this.#isGapCounted = true;
+    return this.depth >= this.target.samples;
   }
 
   /** Return which packets began to play since the last call, and when: pairs of a sequence number and the clock. */
