@@ -25,6 +25,13 @@ TAPS = Path(__file__).parent / "browser_taps.js"
 TAPS_WORKLET = TAPS.with_name("browser_taps_worklet.js")
 PAGE_SECONDS = 15.0
 """How long anything may take to appear on the page."""
+UNPROCESSED = """{
+  const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  const off = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+  navigator.mediaDevices.getUserMedia = ({ audio }) => ask({ audio: { ...audio, ...off } });
+}"""
+"""A microphone without the browser's processing, whose high-pass filter alone turns the phases of a voice so much that
+what was spoken and what is captured correlate by no more than 0.75."""
 
 
 def write_microphone(folder: Path, *, seconds: float, pause_seconds: float = 0.5) -> Path:

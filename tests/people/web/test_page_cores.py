@@ -13,8 +13,8 @@ CORES = sorted((Path(__file__).parent / "page_cores").glob("*.test.mjs"))
 @pytest.mark.parametrize("core", CORES, ids=lambda path: path.name.partition(".")[0])
 def test_a_core_of_the_page_keeps_its_promises(core: Path) -> None:
     completed = subprocess.run(
-        [NODE, "--test", "--test-reporter=spec", core], capture_output=True, text=True, timeout=60, check=False
+        [NODE, "--test", "--test-reporter=tap", core], capture_output=True, text=True, timeout=60, check=False
     )
 
     assert completed.returncode == 0, completed.stdout + completed.stderr
-    assert "\nℹ pass 0" not in completed.stdout
+    assert "\n# pass 0" not in completed.stdout
