@@ -7,6 +7,7 @@ the later one, so that it is checked even when other keys are wrong, and all fau
 
 import re
 from collections.abc import Mapping
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import parse_qsl, urlsplit
@@ -348,8 +349,11 @@ class WebConfig(_Table):
     @field_validator("host")
     @classmethod
     def _check_host(cls, host: str) -> str:
-        written = parse_host(f"[{host}]" if ":" in host else host)
-        if written is None or host.startswith("["):
+        try:
+            is_host = bool(IPv6Address(host)) if ":" in host else parse_host(host) is not None
+        except ValueError:
+            is_host = False
+        if not is_host or host.startswith("["):
             raise ValueError(cls.model_fields["host"].description)
         return host
 

@@ -16,10 +16,10 @@ HEADER_LIMIT_BYTES = 16 * 1024
 BODY_LIMIT_BYTES = 64 * 1024
 """No route takes a body; one of this size is read and ignored, as a client may send one with any request."""
 READ_BYTES = 4 * 1024
-REQUEST_SECONDS = 15.0
-"""From a request's first byte, or from the connection, until all of it is there."""
 IDLE_SECONDS = 30.0
-"""Between two requests on one connection."""
+"""Before a request begins."""
+REQUEST_SECONDS = 15.0
+"""From its first byte until all of it is there."""
 SEND_SECONDS = 30.0
 """For a client to read an answer."""
 LINGER_SECONDS = 1.0
@@ -66,7 +66,7 @@ class HttpConnection:
         self._headers = headers
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEADER_LIMIT_BYTES)
         self._patience = trio.CancelScope()
-        self._has_begun = True
+        self._has_begun = False
         self._method = ""
 
     async def receive_request(self) -> Request | None:
@@ -74,12 +74,10 @@ class HttpConnection:
 
         Raises Refused.
         """
-        with trio.CancelScope() as self._patience:
-            if self._h11.our_state is h11.DONE:
-                self._h11.start_next_cycle()
-                self._has_begun = bool(self._h11.trailing_data[0])
-            seconds = REQUEST_SECONDS if self._has_begun else IDLE_SECONDS
-            self._patience.deadline = trio.current_time() + seconds
+        if self._h11.our_state is h11.DONE:
+            self._h11.start_next_cycle()
+        self._has_begun = bool(self.early_bytes)
+        with trio.move_on_after(REQUEST_SECONDS if self._has_begun else IDLE_SECONDS) as self._patience:
             return await self._receive_request()
         if self._has_begun:
             raise Refused(HTTPStatus.REQUEST_TIMEOUT, "The request took too long.")
