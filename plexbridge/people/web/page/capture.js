@@ -46,7 +46,7 @@ export class Microphone {
     this.#source.connect(this.#node);
   }
 
-  /** Silence is captured while it is muted, so that the timeline goes on. */
+  /** The browser itself gives silence then, and shows that. */
   set isMuted(isMuted) {
     this.#isMuted = isMuted;
     if (this.#stream) this.#track.enabled = !isMuted;

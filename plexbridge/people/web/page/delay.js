@@ -24,7 +24,9 @@ export class LoopDelay {
     this.#lookAheadMs = LOOK_AHEAD_MS[codec];
   }
 
+  /** Without a number the frame was not sent. */
   captured(sequence, clock) {
+    if (sequence === undefined) return;
     this.#captured.set(sequence, clock);
     if (this.#captured.size > REMEMBERED_FRAMES) this.#captured.delete(this.#captured.keys().next().value);
   }

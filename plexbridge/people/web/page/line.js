@@ -58,12 +58,17 @@ export class Line {
     this.#socket.onclose = ({ code }) => this.#end(code, wasOpen);
   }
 
-  /** Send a captured frame; return its sequence number, or null before the service is ready for it. */
+  /** Send a captured frame; return its sequence number, or undefined before the service is ready for it. */
   speak(samples) {
-    if (!this.#isReady) return null;
+    if (!this.#isReady) return undefined;
     const sequence = this.#sequence++;
     this.#codec.encode(sequence, samples);
     return sequence;
+  }
+
+  /** Leave a captured frame out: nothing is sent, and time goes on. */
+  skip() {
+    if (this.#isReady) this.#sequence += 1;
   }
 
   /** Ten times a second: what the loudspeaker reports. */

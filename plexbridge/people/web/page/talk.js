@@ -29,10 +29,10 @@ export class Talk {
   #pauses = new Pauses();
   #timer = null;
   #loop = null;
-  #counts = { sent: 0, droppedByLines: 0, reconnects: 0 };
+  #droppedByLines = 0;
+  #attempts = 0;
   #isOver = false;
   #isMuted = false;
-  #lastReport = null;
 
   /**
    * `wishes`: mode, model, voice, prompt, token (what is undefined is left to the service), and `devices`, ids of input
@@ -111,7 +111,7 @@ export class Talk {
   }
 
   #connect() {
-    if (this.#counts.reconnects === 0) this.#view.state("connecting", "Connecting.");
+    if (this.#attempts === 0) this.#view.state("connecting", "Connecting.");
     this.#speaker.reset();
     this.#loop = this.#wishes.mode === "loopback" ? new LoopDelay(this.#codecName) : null;
     this.#line = new Line(
@@ -127,10 +127,8 @@ export class Talk {
 
   #captured({ clock, samples }) {
     this.#view.heard(this.#isMuted ? -100 : levelDbfs(samples), clock);
-    const sequence = this.#line?.speak(samples) ?? null;
-    if (sequence === null) return;
-    this.#counts.sent += 1;
-    this.#loop?.captured(sequence, clock);
+    if (this.#isMuted) this.#line?.skip();
+    else this.#loop?.captured(this.#line?.speak(samples), clock);
   }
 
   #reported(report) {
@@ -143,7 +141,7 @@ export class Talk {
       targetMs: (report.target * 1000) / RATE_HZ,
       underruns: report.underruns,
       latePlayedMs: (report.dropped * 1000) / RATE_HZ,
-      framesNotSent: this.#counts.droppedByLines + (this.#line?.dropped ?? 0),
+      framesNotSent: this.#droppedByLines + (this.#line?.dropped ?? 0),
       loopMs: this.#loop?.ms ?? null,
       devicesMs: 1000 * (this.#context.baseLatency + (this.#context.outputLatency ?? 0) + this.#microphone.latencySeconds),
       codec: this.#codecName,
@@ -201,7 +199,7 @@ export class Talk {
       return;
     }
     const seconds = this.#pauses.next();
-    this.#counts.reconnects += 1;
+    this.#attempts += 1;
     const words = wasOpen ? reason.words : unreachableWords(await healthStatus(), navigator.onLine);
     if (this.#isOver) return;
     this.#view.state("reconnecting", `${words} Trying again in ${Math.ceil(seconds)} s.`);
@@ -213,7 +211,7 @@ export class Talk {
 
   #hangUp() {
     if (!this.#line) return;
-    this.#counts.droppedByLines += this.#line.dropped;
+    this.#droppedByLines += this.#line.dropped;
     this.#line.close();
     this.#line = null;
   }
