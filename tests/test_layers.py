@@ -40,7 +40,7 @@ LAYERS = (
         "pure cores",
         """
         audio.mark audio.pcm audio.opus audio.opus_packet audio.ogg audio.playout audio.jitter audio.mixer audio.speaker
-        audio.vad audio.gate audio.echo audio.hearing
+        audio.vad audio.gate audio.echo audio.hearing audio.pcm16
         model.protocol model.conversation model.request model.text model.voices model.answers
         model.health model.placement model.standing model.turns
         session.ledger session.people session.retry session.takeover
@@ -51,6 +51,7 @@ LAYERS = (
         people.discord.asking people.discord.deafness people.discord.endings people.discord.muteness
         people.discord.status
         people.web.access people.web.frames people.web.pace
+        people.web.messages people.web.lateness people.web.allowance people.web.levels
         store.address
         """,  # session.people states protocols and values only: what stages ask of an edge
         WAITING,
@@ -79,7 +80,7 @@ LAYERS = (
         people.discord.slash
         people.discord.board people.discord.audience people.discord.audiences
         people.web.door people.web.files people.web.front people.web.http people.web.server people.web.upgrade
-        people.web.thin
+        people.web.downlink people.web.mirror people.web.voice people.web.visit people.web.client
         store.faults store.schema store.file store.revision store.database store.settings
         store.migrations.env store.migrations.versions.r0001_person_settings
         store.migrations.versions.r0002_servers

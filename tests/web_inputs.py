@@ -431,7 +431,7 @@ def messages_that_are_none(peer: Peer) -> None:
 @on_connection
 def more_sound_than_anybody_makes(peer: Peer) -> None:
     peer.open_websocket()
-    peer.send(b"".join(map(audio, range(400))))
+    peer.send(b"".join(map(audio, range(1_400))))
     assert close_code(peer.read_to_end()) == 4429
 
 

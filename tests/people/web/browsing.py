@@ -11,11 +11,10 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_st
 
 from plexbridge.people.web.access import Access
 from plexbridge.people.web.http import Request, Response
-from plexbridge.people.web.server import Server, WebSocketRoute
+from plexbridge.people.web.server import Server
 
 HOST = "127.0.0.1:8080"
 HELLO = b"GET /hello HTTP/1.1\r\nHost: " + HOST.encode() + b"\r\n\r\n"
-FAREWELL = "farewell"
 
 
 async def answer_hello(request: Request) -> Response:
@@ -29,6 +28,10 @@ async def echo(websocket: WebSocketConnection) -> None:
             await websocket.send_message(await websocket.get_message())
     except ConnectionClosed:
         return
+    except trio.Cancelled:
+        with trio.move_on_after(1, shield=True):
+            await websocket.aclose(1001)
+        raise
 
 
 def make_server(
@@ -41,7 +44,7 @@ def make_server(
     return Server(
         access or Access(token=None, origins=(), is_encrypted=False),
         {"/hello": answer_hello, **(routes or {})},
-        {"/ws": WebSocketRoute(converse, FAREWELL)},
+        {"/ws": converse},
         clients=clients,
         tls=None,
     )
