@@ -42,6 +42,11 @@ def audio(sequence: int) -> bytes:
     return frame(BINARY, b"\x01" + sequence.to_bytes(4) + bytes(1920))
 
 
+def report(played: int) -> bytes:
+    """Return what a page says that has played all of it."""
+    return frame(TEXT, json.dumps({"type": "stats", "clock_ms": 0, "played": played, "depth_ms": 0}).encode())
+
+
 class Peer:
     """One connection."""
 

@@ -17,6 +17,10 @@ import trio
 from plexbridge.config import WebConfig
 from plexbridge.errors import ConfigError
 
+SEND_BUFFER_BYTES = 32 * 1024
+"""Of each connection, which inherits it; Linux takes it twice. What a client does not read waits there: about as much
+sound as a page may be late by, instead of megabytes, which are minutes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Door:
@@ -54,6 +58,8 @@ async def _listen(web: WebConfig) -> list[trio.SocketListener]:
         ) from exc
     except OSError as exc:
         raise ConfigError((_port_fault(web, exc),)) from exc
+    for listener in listeners:
+        listener.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     if web.port:
         return listeners
     # A name may stand for several addresses, and each would get a free port of its own.
