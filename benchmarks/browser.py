@@ -2,8 +2,9 @@
 
 A Chromium without a screen talks to `plexbridge run` on this machine in loopback mode, with each codec. Recorders
 beside the page's own sound (tests/browser_taps.js) take what its microphone gives and what it plays, sample by sample
-on one clock; the delay is where the two correlate best, in windows of a second. It holds all that is between the two: frames
-of 20 ms, encoding, the way to the service and back, decoding, and the playout buffer at its default target of 40 ms.
+on one clock; the delay is where the two correlate best, in windows of a second. It holds all that is between the two:
+frames of 20 ms, encoding, the way to the service and back, decoding, and the playout buffer at its default target of
+40 ms.
 What microphone and loudspeaker themselves take comes on top, and no browser without a screen can tell.
 """
 

@@ -4,6 +4,7 @@ import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -21,7 +22,7 @@ from tests.browser import (
     write_microphone,
 )
 from tests.interop.environment import run_model_server
-from tests.truth import find_lag, read_wav
+from tests.truth import compare, find_lag, read_wav
 
 pytestmark = pytest.mark.live
 
@@ -88,7 +89,8 @@ def test_people_hear_themselves_and_read_the_true_delay(
         assert shown_delay_ms(page) == pytest.approx(delay_ms, abs=3)
         expect(page.locator("#counters")).to_contain_text(codec)
         expect(page.locator("#round-trip")).to_contain_text("ms")
-        assert page.get_by_role("meter", name="You").get_attribute("aria-valuenow") != "-60"
+        for name in ("You", "Back"):
+            expect(page.get_by_role("meter", name=name)).not_to_have_attribute("aria-valuetext", "silent")
 
 
 def test_the_model_answers_and_its_words_appear_and_the_next_one_waits_in_the_queue(
@@ -100,27 +102,28 @@ def test_the_model_answers_and_its_words_appear_and_the_next_one_waits_in_the_qu
         run_web(tmp_path, MODEL_URL=model.url, MODEL_DIALECT="personaplex") as (_, address),
         open_tapped_page(browser, address, UNPROCESSED) as page,
     ):
-        page.get_by_label("Voice").select_option("NATM1")
+        page.get_by_role("combobox", name="Voice").select_option("NATM0")
         page.get_by_label("Persona").fill("You repeat what you hear.")
         begin(page, mode="model")
         state = model.state()
+        for _ in range(ATTEMPTS):
+            # Second by second: the model's own clock is not the sound card's. Three codecs in a row leave less of the
+            # waveform than one does.
+            matching = median(compare(spoken, record(page, RECORDED_SECONDS).played).window_correlations)
+            if matching >= 0.8:
+                break
+        expect(page.locator("#words")).to_contain_text("The model at the café repeats every word.")
+        expect(page.locator("#spoken")).to_contain_text("word.")
         with open_page(browser, address) as waiting:
             waiting.get_by_role("button", name="Talk").click()
             wait_state(waiting, "queue")
             assert waiting.locator("#place").inner_text() == "1"
-            correlations = []
-            for _ in range(ATTEMPTS):
-                correlations.append(find_lag(spoken, record(page, RECORDED_SECONDS).played)[1])
-                if correlations[-1] >= 0.9:
-                    break
-            expect(page.locator("#words")).to_contain_text("The model at the café repeats every word.")
-            expect(page.locator("#spoken")).to_contain_text("word.")
             page.get_by_role("button", name="End").click()
             wait_state(page, "ended")
             wait_state(waiting, "talking")
 
-    assert max(correlations) >= 0.9
-    assert "NATM1" in state.voice
+    assert matching >= 0.8
+    assert "NATM0" in state.voice
     assert state.text_prompt == "<system> You repeat what you hear. <system>"
 
 

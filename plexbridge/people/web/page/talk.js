@@ -127,8 +127,12 @@ export class Talk {
 
   #captured({ clock, samples }) {
     this.#view.heard(this.#isMuted ? -100 : levelDbfs(samples), clock);
-    if (this.#isMuted) this.#line?.skip();
-    else this.#loop?.captured(this.#line?.speak(samples), clock);
+    if (this.#isMuted) {
+      this.#line?.skip();
+      return;
+    }
+    const sequence = this.#line?.speak(samples);
+    this.#loop?.captured(sequence, clock);
   }
 
   #reported(report) {
