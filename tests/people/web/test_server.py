@@ -436,7 +436,7 @@ async def test_all_conversations_are_cancelled_and_have_time_for_their_goodbye(
 
 
 async def test_a_goodbye_closes_connections_that_ask_nothing_and_takes_nobody_in(
-    client: Client, server: Server, nursery: trio.Nursery
+    client: Client, server: Server, nursery: trio.Nursery, autojump_clock: object
 ) -> None:
     await client.ask(HELLO)
 
@@ -444,6 +444,7 @@ async def test_a_goodbye_closes_connections_that_ask_nothing_and_takes_nobody_in
 
     assert await client.is_closed()
     assert await Client(server, nursery).connect().is_closed()
+    assert trio.current_time() == 0, "they were not closed for saying nothing"
 
 
 async def test_conversations_that_do_not_end_delay_the_goodbye_by_a_second_all_together(
