@@ -1,11 +1,12 @@
 """What clients of the web front may do wrong, to a real process: it costs them alone. About half a minute in all."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
 from tests.web_caller import Caller, call_loopback
-from tests.web_inputs import INPUTS, Peer, audio
+from tests.web_inputs import INPUTS, Peer, audio, report
 from tests.web_service import WebService, run_web_service
 
 pytestmark = pytest.mark.live
@@ -46,12 +47,16 @@ def test_a_client_that_reads_nothing_does_not_keep_the_service_from_stopping_wit
     stalled = Peer(service.port, receive_buffer_bytes=2_048)
     with stalled.socket:
         stalled.open_websocket()
-        stalled.send(b"".join(map(audio, range(100))))
+        for start in range(0, 100, 25):
+            stalled.send(b"".join(map(audio, range(start, start + 25))) + report(start + 24))
         caller.wait_frames(25)
 
         ended = service.stop()
 
     assert ended.code == 0
     assert ended.seconds < STOP_SECONDS
+    gone = re.search(r"a page has gone: received 100, .*\bsent (\d+), withheld (\d+)", ended.stderr)
+    assert gone is not None, ended.stderr
+    assert int(gone[2]) > 20, f"it was sent {gone[1]}, so it has not kept anybody waiting"
     assert (caller.close_code, caller.last_message["type"]) == (1001, "bye")
     assert "ERROR" not in ended.stderr

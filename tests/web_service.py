@@ -1,41 +1,32 @@
 """`plexbridge run` with its page as a process, for the live tests."""
 
 import re
-import signal
-import subprocess
-import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
-from tests.command import NO_SETTINGS, Ended, start
+from tests.command import NO_SETTINGS, Ended
+from tests.discord_bridge import Bridge, run_service
 
-END_SECONDS = 15.0
 ANSWER_SECONDS = 5.0
 _READY = re.compile(r"page at (https?://127\.0\.0\.1:(\d+)/)")
 
 
-@dataclass
+@dataclass(frozen=True)
 class WebService:
     """A running `plexbridge run`."""
 
-    process: subprocess.Popen[str]
+    bridge: Bridge
     page: str
+    """The address of the page."""
     port: int
-    _log: list[str] = field(default_factory=list)
-
-    @property
-    def host(self) -> str:
-        """What a browser writes into `Host`."""
-        return f"127.0.0.1:{self.port}"
 
     @property
     def log(self) -> str:
         """What it has written to stderr so far."""
-        return "".join(self._log)
+        return self.bridge.log
 
     def is_healthy(self) -> bool:
         """Whether it answers, over a new connection."""
@@ -44,25 +35,13 @@ class WebService:
 
     def stop(self) -> Ended:
         """Send SIGTERM and wait for the end."""
-        started = time.monotonic()
-        self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(END_SECONDS)
-        return Ended(code, self.page, self.log, time.monotonic() - started)
+        return self.bridge.stop()
 
 
 @contextmanager
 def run_web_service(folder: Path, settings: Mapping[str, str] = NO_SETTINGS) -> Iterator[WebService]:
-    """Run it, ready inside the block; a process that still runs at the end is stopped."""
-    with start("run", cwd=folder, settings=settings) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        log: list[str] = []
-        reader = threading.Thread(target=log.extend, args=(process.stderr,))
-        reader.start()
-        try:
-            ready = _READY.search(process.stdout.readline())
-            assert ready is not None, "".join(log)
-            yield WebService(process, ready[1], int(ready[2]), log)
-        finally:
-            process.kill()
-            reader.join()
+    """Run it, ready inside the block; what still runs at the end is stopped."""
+    with run_service(folder, settings) as bridge:
+        ready = _READY.search(bridge.ready_line)
+        assert ready is not None, bridge.ready_line
+        yield WebService(bridge, ready[1], int(ready[2]))

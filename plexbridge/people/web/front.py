@@ -41,7 +41,7 @@ class Front:
 
 
 @asynccontextmanager
-async def open_front(config: Config, pool: Pool, door: Door) -> AsyncIterator[Front]:
+async def open_front(config: Config, pool: Pool, hearing: HearingSettings, door: Door) -> AsyncIterator[Front]:
     """Serve who comes through `door` for the length of the block."""
     access = make_access(config.web)
     around = Surroundings(
@@ -49,7 +49,7 @@ async def open_front(config: Config, pool: Pool, door: Door) -> AsyncIterator[Fr
         config.persona,
         session_settings(config.audio),
         config.renewal,
-        HearingSettings(has_noise_gate=config.hearing.noise_gate),
+        hearing,
         config.queue.place_seconds,
         access.is_token,
     )

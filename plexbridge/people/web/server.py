@@ -101,7 +101,7 @@ class Server:
         self._silent_until_seconds = -inf
         self._untold_faults = 0
 
-    async def serve(self, listeners: Sequence[trio.SocketListener]) -> None:
+    async def serve(self, listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]) -> None:
         """Serve until cancelled, or until `say_goodbye` and the end of the last connection; closes the listeners."""
         async with trio.open_nursery() as nursery:
             with self._listening:

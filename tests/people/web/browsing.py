@@ -1,5 +1,6 @@
 """A client of the web server in memory, and the server's rules without any."""
 
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -40,13 +41,14 @@ def make_server(
     routes: Mapping[str, Callable[[Request], Awaitable[Response]]] | None = None,
     converse: Callable[[WebSocketConnection], Awaitable[None]] = echo,
     clients: int = 2,
+    tls: ssl.SSLContext | None = None,
 ) -> Server:
     return Server(
         access or Access(token=None, origins=(), is_encrypted=False),
         {"/hello": answer_hello, **(routes or {})},
         {"/ws": converse},
         clients=clients,
-        tls=None,
+        tls=tls,
     )
 
 
@@ -60,17 +62,19 @@ class Answer:
 
 
 class Client:
-    """One connection of a client that writes what it likes."""
+    """One connection of a client that writes what it likes; with a `stream`, somebody else serves its other end."""
 
-    def __init__(self, server: Server, nursery: trio.Nursery) -> None:
-        self.stream, self._far_stream = memory_stream_pair()
+    def __init__(self, server: Server | None, nursery: trio.Nursery, *, stream: trio.abc.Stream | None = None) -> None:
+        ours, self._far_stream = memory_stream_pair()
+        self.stream: trio.abc.Stream = ours if stream is None else stream
         self._nursery = nursery
         self._server = server
         self._unread = b""
 
     def connect(self) -> "Client":
         """Have the server serve the connection."""
-        self._nursery.start_soon(self._server.serve_stream, self._far_stream)
+        if self._server is not None:
+            self._nursery.start_soon(self._server.serve_stream, self._far_stream)
         return self
 
     async def ask(self, request: bytes, *, method: str = "GET") -> Answer:
