@@ -143,7 +143,7 @@ function showMeters() {
     const meter = at(id);
     const level = id === "heard" && isMuted() ? -100 : levels[id];
     meter.firstElementChild.style.transform = `scaleX(${height(level).toFixed(3)})`;
-    if (Math.abs(performance.now() - spokenMs[id]) < METER_WORDS_MS) continue;
+    if (performance.now() - spokenMs[id] < METER_WORDS_MS) continue;
     spokenMs[id] = performance.now();
     const shown = String(Math.round(Math.max(SILENT_DBFS, Math.min(0, level))));
     meter.setAttribute("aria-valuenow", shown);
