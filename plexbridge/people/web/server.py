@@ -220,6 +220,8 @@ class Server:
             async with open_websocket(stream, key, early_bytes) as websocket:
                 with trio.CancelScope() as conversation:
                     self._conversations.add(conversation)
+                    if self._is_closing:
+                        conversation.cancel(reason="the service stops")
                     try:
                         await converse(websocket)
                     finally:

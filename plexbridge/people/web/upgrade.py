@@ -28,6 +28,9 @@ FRAMES_BURST = 1_500
 """More than a page sends at once that was held up for a while (see `allowance`)."""
 
 
+_WANTED = {"upgrade": "websocket", "sec-websocket-version": "13"}
+
+
 def find_key(request: Request) -> bytes:
     """Return the key of a request for a WebSocket.
 
@@ -36,9 +39,9 @@ def find_key(request: Request) -> bytes:
     headers = request.headers
     connection = [token.strip().lower() for token in headers.get("connection", "").split(",")]
     if request.method != "GET" or "upgrade" not in connection or headers.get("upgrade", "").lower() != "websocket":
-        raise Refused(HTTPStatus.UPGRADE_REQUIRED, "Here is a WebSocket, and nothing else.")
+        raise Refused(HTTPStatus.UPGRADE_REQUIRED, "Here is a WebSocket, and nothing else.", _WANTED)
     if headers.get("sec-websocket-version") != "13":
-        raise Refused(HTTPStatus.UPGRADE_REQUIRED, "Only version 13 of the WebSocket protocol is spoken here.")
+        raise Refused(HTTPStatus.UPGRADE_REQUIRED, "Only WebSockets of version 13 are spoken here.", _WANTED)
     key = headers.get("sec-websocket-key", "")
     try:
         is_key = len(base64.b64decode(key, validate=True)) == 16

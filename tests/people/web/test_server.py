@@ -317,6 +317,29 @@ async def test_an_upgrade_that_is_none_or_not_allowed_is_refused(
     assert (await client.ask(UPGRADE.replace(old, new))).status == status
 
 
+async def test_who_asks_for_something_else_is_told_what_an_upgrade_is_made_of(client: Client) -> None:
+    headers = (await client.ask(get("/ws"))).headers
+
+    assert (headers["upgrade"], headers["sec-websocket-version"]) == ("websocket", "13")
+
+
+async def test_a_conversation_that_begins_while_the_service_stops_is_cancelled_too(
+    server: Server, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    stream, far_stream = lockstep_stream_pair()
+    nursery.start_soon(server.serve_stream, far_stream)
+    await stream.send_all(UPGRADE)
+    await wait_all_tasks_blocked()  # the answer to the upgrade is on its way
+    nursery.start_soon(server.say_goodbye)
+    await wait_all_tasks_blocked()
+
+    received = b""
+    while data := await stream.receive_some():
+        received += data
+
+    assert received.endswith(b"\x88\x02\x03\xe9")
+
+
 async def test_a_page_of_the_list_may_talk_and_with_a_token_the_name_does_not_matter(nursery: trio.Nursery) -> None:
     access = Access(token="a token", origins=("https://elsewhere.example",), is_encrypted=False)
     server = make_server(access=access)
@@ -413,7 +436,7 @@ async def test_all_conversations_are_cancelled_and_have_time_for_their_goodbye(
 
 
 async def test_a_goodbye_closes_connections_that_ask_nothing_and_takes_nobody_in(
-    client: Client, server: Server, nursery: trio.Nursery
+    client: Client, server: Server, nursery: trio.Nursery, autojump_clock: object
 ) -> None:
     await client.ask(HELLO)
 
@@ -421,6 +444,7 @@ async def test_a_goodbye_closes_connections_that_ask_nothing_and_takes_nobody_in
 
     assert await client.is_closed()
     assert await Client(server, nursery).connect().is_closed()
+    assert trio.current_time() == 0, "they were not closed for saying nothing"
 
 
 async def test_conversations_that_do_not_end_delay_the_goodbye_by_a_second_all_together(
