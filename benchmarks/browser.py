@@ -26,6 +26,7 @@ from tests.browser import (
     open_tapped_page,
     record,
     run_web,
+    take_taps,
     wait_state,
     write_microphone,
 )
@@ -82,16 +83,13 @@ def measure(browser: Browser, address: str, codec: str, microphone: Path, second
         page.wait_for_timeout(1000 * SETTLE_SECONDS)
         page.evaluate("roundTripsMs.length = 0")
         before = _underruns(page)
-        taps = record(page, seconds)
-        return Measured(
-            codec=codec,
-            delays_ms=_delays_ms(taps),
-            shown_ms=_number(page, "#loop-ms", r"(\d+) ms"),
-            correlation=find_lag(read_wav(microphone), taps.played)[1],
-            round_trips_ms=page.evaluate("roundTripsMs"),
-            underruns=_underruns(page) - before,
-            target_ms=_number(page, "#depth", r"of (\d+) ms"),
-        )
+        record(page, seconds)
+        underruns = _underruns(page) - before
+        shown_ms, target_ms = _number(page, "#loop-ms", r"(\d+) ms"), _number(page, "#depth", r"of (\d+) ms")
+        round_trips_ms = page.evaluate("roundTripsMs")
+        taps = take_taps(page)
+        correlation = find_lag(read_wav(microphone), taps.played)[1]
+        return Measured(codec, _delays_ms(taps), shown_ms, correlation, round_trips_ms, underruns, target_ms)
 
 
 def _delays_ms(taps: Taps) -> list[float]:

@@ -124,10 +124,14 @@ def open_tapped_page(browser: Browser, address: str, *scripts: str, **options: o
         yield page
 
 
-def record(page: Page, seconds: float) -> Taps:
-    """Return what is heard and played in the next `seconds`."""
+def record(page: Page, seconds: float) -> None:
+    """Record for some seconds; what the page shows may be read then, and after that the taps."""
     page.evaluate("taps.restart()")
     page.wait_for_timeout(1000 * seconds)
+
+
+def take_taps(page: Page) -> Taps:
+    """Return what was recorded. It takes the page so long that its sound may stop."""
     taken = page.evaluate("taps.take()")
     heard, played = (np.frombuffer(base64.b64decode(taken[name]), "<i2") for name in ("heard", "played"))
     return Taps(from_int16(heard), from_int16(played))

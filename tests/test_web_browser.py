@@ -18,6 +18,7 @@ from tests.browser import (
     port_of,
     record,
     run_web,
+    take_taps,
     wait_state,
     write_microphone,
 )
@@ -78,15 +79,16 @@ def test_people_hear_themselves_and_read_the_true_delay(
         begin(page)
         page.wait_for_timeout(1000)
         for _ in range(ATTEMPTS):
-            taps = record(page, RECORDED_SECONDS)
+            record(page, RECORDED_SECONDS)
+            shown_ms, taps = shown_delay_ms(page), take_taps(page)
             _, correlation = find_lag(spoken, taps.played)
             inner = taps.heard[PEOPLE_RATE_HZ:-PEOPLE_RATE_HZ]
             delay_ms = (find_lag(inner, taps.played)[0] - PEOPLE_RATE_HZ) * 1000 / PEOPLE_RATE_HZ
-            if correlation >= 0.9 and abs(shown_delay_ms(page) - delay_ms) < 3:
+            if correlation >= 0.9 and abs(shown_ms - delay_ms) < 3:
                 break
 
         assert correlation >= 0.9
-        assert shown_delay_ms(page) == pytest.approx(delay_ms, abs=3)
+        assert shown_ms == pytest.approx(delay_ms, abs=3)
         expect(page.locator("#counters")).to_contain_text(codec)
         expect(page.locator("#round-trip")).to_contain_text("ms")
         for name in ("You", "Back"):
@@ -109,7 +111,8 @@ def test_the_model_answers_and_its_words_appear_and_the_next_one_waits_in_the_qu
         for _ in range(ATTEMPTS):
             # Second by second: the model's own clock is not the sound card's. Three codecs in a row leave less of the
             # waveform than one does.
-            matching = median(compare(spoken, record(page, RECORDED_SECONDS).played).window_correlations)
+            record(page, RECORDED_SECONDS)
+            matching = median(compare(spoken, take_taps(page).played).window_correlations)
             if matching >= 0.8:
                 break
         expect(page.locator("#words")).to_contain_text("The model at the café repeats every word.")

@@ -1,7 +1,8 @@
 /** The page: what people choose and press, and what they see of a conversation. The conversation itself is talk.js. */
 
 import { canChooseOutput, listDevices } from "./devices.js";
-import { fetchOptions, token } from "./options.js";
+import { persona, token } from "./keep.js";
+import { fetchOptions } from "./options.js";
 import { Picture, height } from "./picture.js";
 import { Plot } from "./plot.js";
 import { unfitWords } from "./reason.js";
@@ -24,11 +25,12 @@ const PILLS = {
   reconnecting: "Reconnecting",
   ended: "Ended",
 };
-const PROMPT_KEY = "plexbridge.prompt";
 const SILENT_DBFS = -60;
+const METER_WORDS_MS = 500;
 
 let talk = null;
 const levels = { heard: -100, played: -100 };
+const spokenMs = { heard: 0, played: 0 };
 
 /** What a conversation tells the page. */
 const view = {
@@ -135,11 +137,14 @@ function draw(isSecond) {
   requestAnimationFrame(() => draw(!isSecond));
 }
 
+/** The bars move with the sound; what screen readers can ask for changes twice a second. */
 function showMeters() {
   for (const id of ["heard", "played"]) {
     const meter = at(id);
     const level = id === "heard" && isMuted() ? -100 : levels[id];
     meter.firstElementChild.style.transform = `scaleX(${height(level).toFixed(3)})`;
+    if (performance.now() - spokenMs[id] < METER_WORDS_MS) continue;
+    spokenMs[id] = performance.now();
     const shown = String(Math.round(Math.max(SILENT_DBFS, Math.min(0, level))));
     meter.setAttribute("aria-valuenow", shown);
     meter.setAttribute("aria-valuetext", level <= SILENT_DBFS ? "silent" : `${shown} decibels`);
@@ -173,8 +178,9 @@ async function loadOptions() {
     askForToken(wasWrong);
     return;
   }
-  at("token-form").hidden = true;
   at("talk").disabled = false;
+  if (!at("token-form").hidden) at("talk").focus();
+  at("token-form").hidden = true;
   if (options === null) return; // The button still works, and says why when it does not.
   at("model-part").hidden = options.models.length < 2;
   at("model").replaceChildren(new Option("Whichever is free", ""), ...options.models.map((name) => new Option(name, name)));
@@ -193,7 +199,7 @@ at("input").addEventListener("change", async () => {
   if (refusal) words.notice(refusal);
 });
 at("output").addEventListener("change", () => isOver() || void talk.chooseOutput(at("output").value));
-at("prompt").addEventListener("change", () => localStorage.setItem(PROMPT_KEY, at("prompt").value));
+at("prompt").addEventListener("change", () => persona.set(at("prompt").value));
 for (const radio of document.querySelectorAll("input[name=mode]")) radio.addEventListener("change", showMode);
 at("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -205,7 +211,7 @@ navigator.mediaDevices?.addEventListener?.("devicechange", () => void listDevice
 // Closing the page, or leaving it for another, ends the conversation at once.
 addEventListener("pagehide", () => isOver() || talk.stop());
 
-at("prompt").value = localStorage.getItem(PROMPT_KEY) ?? "";
+at("prompt").value = persona.get() ?? "";
 at("output-part").hidden = !canChooseOutput;
 showMode();
 const unfit = unfitWords(globalThis);

@@ -1,13 +1,6 @@
-/** What the service offers (GET /options), and the token that it may ask for. */
+/** What the service offers (GET /options). */
 
-const TOKEN_KEY = "plexbridge.token";
-
-/** The token lasts as long as the tab, and never stands in an address. */
-export const token = {
-  get: () => sessionStorage.getItem(TOKEN_KEY) ?? undefined,
-  set: (value) => sessionStorage.setItem(TOKEN_KEY, value),
-  forget: () => sessionStorage.removeItem(TOKEN_KEY),
-};
+import { token } from "./keep.js";
 
 /** Return what the service offers; "unauthorized" without the right token, null when nobody answers sensibly. */
 export async function fetchOptions() {
