@@ -1,7 +1,7 @@
 """The web front's conversation in simulated time: real WebSockets over memory, and models over memory behind them."""
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -134,6 +134,9 @@ class World:
     valves: list[Valve] = field(default_factory=list)
     served: int = 0
     """How many connections have ended."""
+    token: str = TOKEN
+    on_serving: Callable[[trio.lowlevel.Task], None] = lambda task: None
+    """Called in the task that serves a connection."""
     ended: trio.Event = field(default_factory=trio.Event)
     """One has."""
 
@@ -157,6 +160,7 @@ class World:
         async with trio.open_nursery() as nursery:
             request = await trio_websocket.wrap_server_stream(nursery, stream, max_message_size=2 * MESSAGE_LIMIT_BYTES)
             websocket = await request.accept()
+            self.on_serving(trio.lowlevel.current_task())
             with scope:
                 await converse(websocket, self.around)
             nursery.cancel_scope.cancel(reason="served")
