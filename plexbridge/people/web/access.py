@@ -70,11 +70,6 @@ class Access:
         self._origins = frozenset(origin for text in origins if (origin := parse_origin(text)) is not None)
         self._is_encrypted = is_encrypted
 
-    @property
-    def needs_token(self) -> bool:
-        """Whether people have to know one."""
-        return self._token is not None
-
     def is_token(self, given: str | None) -> bool:
         """Whether `given` opens the front; takes the same time wherever it differs from the token."""
         if self._token is None:

@@ -74,8 +74,8 @@ def _port_fault(web: WebConfig, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return found + "a free port, as this one is in use: stop the other program or set another port, 0 for any"
     if error.errno in (errno.EACCES, errno.EPERM):
-        return found + "a port that may be listened at without special rights, such as 8080"
-    return found + f"a port that can be listened at at {web.host} ({error.strerror or type(error).__name__})"
+        return found + "a port that may be used without special rights, such as 8080"
+    return found + f"a port that can be used at {web.host} ({error.strerror or type(error).__name__})"
 
 
 def _load_certificate(certificate: Path, key: Path) -> ssl.SSLContext:

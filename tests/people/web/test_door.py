@@ -1,5 +1,7 @@
 """`open_door`: the port and the certificate, and a plain line for each reason why they can't be used."""
 
+import errno
+import os
 import ssl
 from pathlib import Path
 
@@ -85,6 +87,38 @@ async def test_a_name_that_can_be_none_is_told() -> None:
     web = WebConfig.model_construct(host="a..b", port=0, certificate=None, key=None)
 
     assert (await fault_of(web)).startswith('web.host: found "a..b", expected an address or a name of this machine')
+
+
+async def test_a_name_with_several_addresses_has_one_free_port_and_not_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = [*await trio.open_tcp_listeners(0, host="127.0.0.1"), *await trio.open_tcp_listeners(0, host="127.0.0.1")]
+
+    async def open_both(port: int, *, host: str) -> list[trio.SocketListener]:
+        return opened
+
+    monkeypatch.setattr(trio, "open_tcp_listeners", open_both)
+
+    async with open_door(WebConfig(port=0)) as door:
+        assert list(door.listeners) == opened[:1]
+        assert port_of(door) == opened[0].socket.getsockname()[1]
+    assert [listener.socket.fileno() for listener in opened] == [-1, -1]
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (errno.EACCES, "a port that may be used without special rights, such as 8080"),
+        (errno.ENOBUFS, "a port that can be used at 127.0.0.1 (No buffer space available)"),
+    ],
+)
+async def test_what_else_keeps_a_port_from_being_used_is_told(
+    number: int, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(port: int, *, host: str) -> list[trio.SocketListener]:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(trio, "open_tcp_listeners", fail)
+
+    assert await fault_of(WebConfig(port=80)) == f"web.port: found 80, expected {expected}"
 
 
 async def test_a_certificate_makes_it_https(pair: tuple[Path, Path], authority: trustme.CA) -> None:
