@@ -17,7 +17,7 @@ from plexbridge.people.web.downlink import Downlink
 from plexbridge.people.web.levels import Levels
 from plexbridge.people.web.messages import Audio, Codec
 from plexbridge.people.web.voice import INBOX_FRAMES, WebPeople
-from tests.web.simulation import opus_packets
+from tests.web.simulation import opus_packets, tone
 
 FRAME_SECONDS = 0.02
 NUMBERS = 200
@@ -217,3 +217,30 @@ async def test_garbage_is_silence_and_breaks_nothing(codec: Codec, mock_clock: M
         assert np.abs(frame.samples).max() <= 1.0
     assert not frame.is_silent
     people.close()
+
+
+async def test_the_time_from_the_end_of_a_sentence_to_the_answer_is_measured(mock_clock: MockClock) -> None:
+    people = make_people(Codec.OPUS)
+    for tick, packet in enumerate(opus_packets(50)):
+        people.hear(Audio(tick, packet))
+        people.listen(trio.current_time())
+        mock_clock.jump(FRAME_SECONDS)
+    for tick in range(150):
+        people.listen(trio.current_time())
+        people.play(tone(1)[0] if tick >= 50 else silence(960), tick)
+        mock_clock.jump(FRAME_SECONDS)
+    people.close()
+
+    assert people.response_times.count == 1
+    assert people.response_times.percentile_seconds(50) == pytest.approx(0.95, abs=0.1)
+
+
+async def test_what_was_said_long_before_the_model_listened_is_not_said_to_it(mock_clock: MockClock) -> None:
+    page = Page(mock_clock)
+    for sequence in range(5):
+        page.people.hear(Audio(sequence, numbered(sequence)))
+    mock_clock.jump(1.0)
+    page.tick = 50
+
+    assert page.listen({}, 50) == [None] * 50
+    assert page.people.traffic().dropped == 5
