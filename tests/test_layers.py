@@ -51,7 +51,7 @@ LAYERS = (
         people.discord.rtp people.discord.stream people.discord.receiver
         people.discord.asking people.discord.deafness people.discord.endings people.discord.muteness
         people.discord.status
-        people.web.messages people.web.lateness people.web.allowance people.web.levels
+        people.web.messages people.web.lateness people.web.allowance people.web.levels people.web.floor
         people.web.access people.web.frames people.web.pace
         store.address
         """,  # session.people states protocols and values only: what stages ask of an edge
