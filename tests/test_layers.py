@@ -40,8 +40,9 @@ LAYERS = (
         "pure cores",
         """
         audio.mark audio.pcm audio.opus audio.opus_packet audio.ogg audio.playout audio.jitter audio.mixer audio.speaker
-        audio.vad audio.gate audio.echo audio.hearing audio.pcm16
-        model.protocol model.conversation model.request model.text model.voices model.answers
+        audio.vad audio.gate audio.echo audio.hearing
+        model.protocol model.conversation model.request model.identity model.text model.voices model.answers
+        audio.pcm16
         model.health model.placement model.standing model.turns
         session.ledger session.people session.retry session.takeover
         session.renewal session.recap session.response
@@ -50,8 +51,8 @@ LAYERS = (
         people.discord.rtp people.discord.stream people.discord.receiver
         people.discord.asking people.discord.deafness people.discord.endings people.discord.muteness
         people.discord.status
+        people.web.messages people.web.lateness people.web.allowance people.web.levels people.web.floor
         people.web.access people.web.frames people.web.pace
-        people.web.messages people.web.lateness people.web.allowance people.web.levels
         store.address
         """,  # session.people states protocols and values only: what stages ask of an edge
         WAITING,
@@ -62,25 +63,30 @@ LAYERS = (
     layer("settings and logs", "config config_source config_faults logs", WAITING),
     layer(
         "stages",
-        "session.audience session.beat session.capture session.encode session.exchange session.link session.playback",
+        "session.beat session.capture session.encode session.exchange session.link session.playback session.relayed",
         DISCORD,
     ),
     layer(
         "assembly",
-        "session.session session.outage model.loopback model.lock model.pool service leg relay talk",
+        "session.session session.outage model.loopback model.lock model.pool model.ticket service leg relay talk",
         DISCORD,
     ),
     layer(
         "edges",
         """
-        people.wav people.discord.portal people.discord.library people.discord.internals
-        people.discord.line people.discord.personas people.discord.voice people.discord.chat people.discord.rooms
+        people.wav people.discord.portal people.discord.library
+        people.discord.internals people.discord.internals.patches people.discord.internals.states
+        people.discord.internals.link
+        people.discord.line people.discord.personas people.discord.voice people.discord.chat
+        people.discord.waiting people.discord.room people.discord.rooms
+        people.discord.media
         people.discord.notice people.discord.bot people.discord.front
         people.discord.commands people.discord.listening people.discord.replies
         people.discord.slash
         people.discord.board people.discord.audience people.discord.audiences
-        people.web.door people.web.files people.web.front people.web.http people.web.server people.web.upgrade
         people.web.downlink people.web.mirror people.web.voice people.web.visit people.web.client
+        people.web.door people.web.files people.web.front people.web.http people.web.server people.web.upgrade
+        people.web.thin
         store.faults store.schema store.file store.revision store.database store.settings
         store.migrations.env store.migrations.versions.r0001_person_settings
         store.migrations.versions.r0002_servers

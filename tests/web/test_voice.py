@@ -1,23 +1,28 @@
 """What a session hears of a web page, tick by tick: packets with a number in them go in, and are timed coming out."""
 
 import json
+from pathlib import Path
 from random import Random
 from typing import cast
 
 import numpy as np
 import pytest
+import soundfile
+import soxr
 import trio
 import trio_websocket
 from trio.testing import MockClock
 
 from plexbridge.audio.hearing import HearingSettings
-from plexbridge.audio.pcm import silence
+from plexbridge.audio.pcm import level_dbfs, silence
+from plexbridge.audio.pcm16 import pcm16_frame
+from plexbridge.audio.vad import Networks
 from plexbridge.model.conversation import State
 from plexbridge.people.web.downlink import Downlink
 from plexbridge.people.web.levels import Levels
 from plexbridge.people.web.messages import Audio, Codec
 from plexbridge.people.web.voice import INBOX_FRAMES, WebPeople
-from tests.web.simulation import opus_packets
+from tests.web.simulation import opus_packets, tone
 
 FRAME_SECONDS = 0.02
 NUMBERS = 200
@@ -217,3 +222,52 @@ async def test_garbage_is_silence_and_breaks_nothing(codec: Codec, mock_clock: M
         assert np.abs(frame.samples).max() <= 1.0
     assert not frame.is_silent
     people.close()
+
+
+async def test_the_time_from_the_end_of_a_sentence_to_the_answer_is_measured(mock_clock: MockClock) -> None:
+    people = make_people(Codec.OPUS)
+    for tick, packet in enumerate(opus_packets(50)):
+        people.hear(Audio(tick, packet))
+        people.listen(trio.current_time())
+        mock_clock.jump(FRAME_SECONDS)
+    for tick in range(150):
+        people.listen(trio.current_time())
+        people.play(tone(1)[0] if tick >= 50 else silence(960), tick)
+        mock_clock.jump(FRAME_SECONDS)
+    people.close()
+
+    assert people.response_times.count == 1
+    assert people.response_times.percentile_seconds(50) == pytest.approx(0.95, abs=0.1)
+
+
+async def test_what_was_said_long_before_the_model_listened_is_not_said_to_it(mock_clock: MockClock) -> None:
+    page = Page(mock_clock)
+    for sequence in range(5):
+        page.people.hear(Audio(sequence, numbered(sequence)))
+    mock_clock.jump(1.0)
+    page.tick = 50
+
+    assert page.listen({}, 50) == [None] * 50
+    assert page.people.traffic().dropped == 5
+
+
+async def test_no_word_loses_its_beginning_in_a_room_with_noise(mock_clock: MockClock) -> None:
+    speech, rate_hz = soundfile.read(Path(__file__).parents[2] / "docs" / "hello.wav", dtype="float32")
+    word = soxr.resample(speech, rate_hz, 48_000)[: 48_000 * 2]
+    sound = np.concatenate((np.zeros(48_000 * 3, np.float32), 0.4 * word / np.abs(word).max()))
+    noise = np.random.default_rng(1).standard_normal(sound.size) * 10 ** (-50 / 20)
+    networks = Networks()
+    networks.make()
+    people = WebPeople(RecordedDownlink(), Levels(), Codec.PCM16, HearingSettings(networks=networks))
+    spoken, heard = [], []
+    for tick in range(sound.size // 960):
+        part = slice(tick * 960, (tick + 1) * 960)
+        spoken.append(level_dbfs(sound[part]) > -45)
+        people.hear(Audio(tick, pcm16_frame(sound[part] + noise[part].astype(np.float32))))
+        heard.append(not people.listen(trio.current_time()).is_silent)
+        mock_clock.jump(FRAME_SECONDS)
+    people.close()
+
+    first = spoken.index(True)
+    assert not any(heard[100 : first - 5]), "the room by itself is not passed on"
+    assert heard[first + 2 : first + 12] == [True] * 10, "but for the two frames that the jitter buffer holds"

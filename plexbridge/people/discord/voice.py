@@ -20,8 +20,9 @@ from plexbridge.audio.playout import SILENT_DBFS
 from plexbridge.model.conversation import State
 from plexbridge.people.discord.deafness import Observed, PersonObserved
 from plexbridge.people.discord.inbox import Connected, Inbox, Left, News, Speaking
-from plexbridge.people.discord.receiver import Receiver, ReceiverStatistics, SpeakerStatistics
+from plexbridge.people.discord.receiver import Receiver, ReceiverStatistics
 from plexbridge.people.discord.spurts import CLOSING_FRAMES, OPUS_SILENCE, Sending, Spurts
+from plexbridge.people.discord.stream import SpeakerStatistics
 from plexbridge.session.ledger import Distribution
 from plexbridge.session.people import Frame
 from plexbridge.session.response import ResponseTimes
@@ -38,6 +39,9 @@ class Voice(Protocol):
     @property
     def can_send(self) -> bool:
         """Whether audio may go out: connected, and encrypted if the call is."""
+
+    def read(self) -> None:
+        """Put into the inbox what has come."""
 
     def send_opus(self, packet: bytes) -> bool:
         """Send one packet of 20 ms; return whether it could be."""
@@ -207,6 +211,7 @@ class DiscordPeople:
         return "; ".join(f"{name}: {_counts(counters)}" for name, counters in groups.items())
 
     def _take(self, now_seconds: float) -> None:
+        self._voice.read()
         news, datagrams = self._voice.inbox.take()
         # Before the first tick, or while the model was away, nobody listened, and people have said it in vain.
         was_away = now_seconds - self._listened_seconds > STALE_SECONDS

@@ -16,9 +16,9 @@ from plexbridge.audio.hearing import HearingSettings
 from plexbridge.config import TYPICAL_URL, PersonaConfig, RenewalConfig
 from plexbridge.errors import PlexbridgeError, RequestError, TurnOver
 from plexbridge.model.health import trouble_of
-from plexbridge.model.pool import Pool, Ticket
+from plexbridge.model.pool import Pool
 from plexbridge.model.request import build_request
-from plexbridge.model.standing import about
+from plexbridge.model.ticket import Ticket
 from plexbridge.model.voices import check_voice
 from plexbridge.people.web.downlink import Downlink
 from plexbridge.people.web.messages import Code, Hello, Refused, notice_message, queue_message, ready_message
@@ -30,11 +30,6 @@ from plexbridge.talk import Talk, hold_talk
 
 WEB_GUILD = 0
 """The server that all visitors count for; no server on Discord has this number."""
-OBSERVE_SECONDS = 0.5
-"""How often the pool is told whether the model keeps up."""
-
-WARNING_SENTENCE = "Others are waiting for a speech model: your time is up in {}."
-PARDON_SENTENCE = "You may go on: nobody is waiting any more."
 FORGONE_SENTENCE = "Nothing has come from your page for too long, so somebody else has your place."
 
 _rooms = itertools.count(-1, -1)
@@ -128,8 +123,6 @@ class Visit:
     async def _talk(self, ticket: Ticket) -> PlexbridgeError | None:
         failure = None
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._watch_model, ticket)
-            nursery.start_soon(self._announce_end, ticket)
             nursery.start_soon(self._mind_absence, nursery.cancel_scope)
             failure = await hold_talk(
                 Talk(self._people, self._say, self._progress, ticket),
@@ -140,20 +133,6 @@ class Visit:
             )
             nursery.cancel_scope.cancel(reason="the talk has ended")
         return failure
-
-    async def _watch_model(self, ticket: Ticket) -> None:
-        """Have the pool know whether the model keeps up."""
-        while True:
-            await trio.sleep(OBSERVE_SECONDS)
-            ticket.observe(self._progress.state)
-
-    async def _announce_end(self, ticket: Ticket) -> None:
-        """Tell the visitor that their time is nearly up, and when it no longer is."""
-        while True:
-            left_seconds = await ticket.wait_warning()
-            self._say(WARNING_SENTENCE.format(about(left_seconds)))
-            await ticket.wait_pardon()
-            self._say(PARDON_SENTENCE)
 
     async def _mind_absence(self, talk: trio.CancelScope) -> None:
         """End the talk when nothing has come from the page for too long: no sound, and no report either."""

@@ -30,6 +30,7 @@ from plexbridge.audio.playout import SILENT_DBFS
 from plexbridge.audio.speaker import Speaker
 from plexbridge.model.conversation import State
 from plexbridge.people.web.downlink import Downlink
+from plexbridge.people.web.floor import NoiseFloor
 from plexbridge.people.web.levels import Levels
 from plexbridge.people.web.messages import Audio, Codec, Traffic, state_message, text_message
 from plexbridge.session.ledger import Distribution
@@ -69,6 +70,7 @@ class WebPeople:
             Speaker(Decoder(rate_hz=MODEL_RATE_HZ)) if is_opus else Speaker(Pcm16Decoder(), measure=frame_samples)
         )
         self._hearing = Hearing(hearing)
+        self._floor = NoiseFloor() if hearing.has_noise_gate else None
         self._responses = ResponseTimes()
         self._inbox: deque[_Arrived] = deque(maxlen=INBOX_FRAMES)
         self._listened_seconds = -inf
@@ -105,7 +107,8 @@ class WebPeople:
         now_seconds = trio.current_time()
         self._take(now_seconds)
         spoken = self._speaker.frame()
-        heard = self._hearing.hear({} if spoken is None else {_VISITOR: spoken.samples}, now_seconds)
+        is_sound = spoken is not None and self._is_sound(spoken.samples)
+        heard = self._hearing.hear({_VISITOR: spoken.samples} if spoken and is_sound else {}, now_seconds)
         samples = mix(heard.values(), UPLINK_FRAME_SAMPLES)
         self._responses.listened(self._hearing.last_spoke_seconds, now_seconds=now_seconds)
         if spoken is not None:
@@ -157,6 +160,13 @@ class WebPeople:
             dropped=sound.jitter.shed + sound.jitter.late + sound.corrupt_packets + self._unheard,
             encoded=self._encoded,
         )
+
+    def _is_sound(self, samples: Samples) -> bool:
+        """Say whether a frame is more than the noise of the room, or part of a sentence."""
+        if self._floor is None or self._floor.stands_out(level_dbfs(samples)):
+            return True
+        activity = self._hearing.activity().get(_VISITOR)
+        return activity is not None and activity.is_speaking
 
     def _change(self, state: State | None) -> None:
         if state is not self._state:
