@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import soundfile
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from plexbridge.audio.pcm import Samples, from_int16, silence
 from tests.command import SPEECH
@@ -25,6 +25,7 @@ TAPS = Path(__file__).parent / "browser_taps.js"
 TAPS_WORKLET = TAPS.with_name("browser_taps_worklet.js")
 PAGE_SECONDS = 15.0
 """How long anything may take to appear on the page."""
+expect.set_options(timeout=1000 * PAGE_SECONDS)
 UNPROCESSED = """{
   const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
   const off = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };

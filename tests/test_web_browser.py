@@ -130,7 +130,7 @@ def test_the_model_answers_and_its_words_appear_and_the_next_one_waits_in_the_qu
     assert state.text_prompt == "<system> You repeat what you hear. <system>"
 
 
-def test_the_page_comes_back_to_a_restarted_service_and_stops_trying_when_told(
+def test_the_page_comes_back_to_a_restarted_service_notices_a_silent_one_and_stops_trying_when_told(
     browser: Browser, tmp_path: Path
 ) -> None:
     with run_web(tmp_path) as (service, address), open_page(browser, address) as page:
@@ -141,6 +141,9 @@ def test_the_page_comes_back_to_a_restarted_service_and_stops_trying_when_told(
         assert service.process.wait(timeout=10) == 0
         with run_web(tmp_path, port=port_of(address)) as (again, _):
             wait_state(page, "talking")
+            again.process.send_signal(signal.SIGSTOP)
+            wait_state(page, "reconnecting")
+            expect(page.get_by_role("status")).to_contain_text("The connection was lost.")
             again.process.kill()
             expect(page.get_by_role("status")).to_contain_text("The service can't be reached.")
         page.get_by_role("button", name="Stop").click()

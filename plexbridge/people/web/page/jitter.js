@@ -28,7 +28,7 @@ export class JitterTarget {
 
   /** In samples. */
   samples = START;
-  /** Gaps short enough to be the network's jitter. */
+  /** All gaps. */
   underruns = 0;
 
   /** `count` samples were played, and `depth` samples were left then. */
@@ -43,8 +43,8 @@ export class JitterTarget {
   /** After a gap of `gap` samples there is sound again. */
   resumed(gap) {
     this.#restart();
-    if (gap > BRIDGEABLE) return;
     this.underruns += 1;
+    if (gap > BRIDGEABLE) return;
     this.samples = Math.min(MAXIMUM, this.samples + RISE);
     this.#calmNeeded = Math.min(CALM_MAXIMUM, 2 * this.#calmNeeded);
   }

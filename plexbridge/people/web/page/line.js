@@ -2,7 +2,8 @@
  * One connection to /ws/voice, from its hello to its end.
  *
  * It never lets captured sound wait: when the network stalls, which `bufferedAmount` shows, frames are dropped and
- * counted, and leave a gap in the sequence numbers. A line on which the service has said nothing for 5 s is given up.
+ * counted, and leave a gap in the sequence numbers. A line on which the service has said nothing for 5 s, from the first
+ * attempt on, is given up.
  */
 
 import { makeCodec } from "./codec.js";
@@ -32,6 +33,7 @@ export class Line {
   #reports = 0;
   #reportsSinceWord = 0;
   #said = "";
+  #wasOpen = false;
   #isReady = false;
   #isEnded = false;
 
@@ -49,13 +51,12 @@ export class Line {
     this.#codecName = wishes.codec;
     this.#socket = new WebSocket(address());
     this.#socket.binaryType = "arraybuffer";
-    let wasOpen = false;
     this.#socket.onopen = () => {
-      wasOpen = true;
+      this.#wasOpen = true;
       this.#socket.send(JSON.stringify({ type: "hello", version: VERSION, ...wishes }));
     };
     this.#socket.onmessage = ({ data }) => this.#receive(data);
-    this.#socket.onclose = ({ code }) => this.#end(code, wasOpen);
+    this.#socket.onclose = ({ code }) => this.#end(code);
   }
 
   /** Send a captured frame; return its sequence number, or undefined before the service is ready for it. */
@@ -73,13 +74,11 @@ export class Line {
 
   /** Ten times a second: what the loudspeaker reports. */
   report({ played, depthMs }) {
-    if (this.#socket.readyState !== WebSocket.OPEN) return;
-    this.#reportsSinceWord += 1;
-    if (this.#reportsSinceWord > SILENT_REPORTS) {
-      this.#end(1006, true);
+    if (++this.#reportsSinceWord > SILENT_REPORTS) {
+      this.#end(1006);
       return;
     }
-    if (this.#reports++ % REPORTS_PER_STATS) return;
+    if (this.#socket.readyState !== WebSocket.OPEN || this.#reports++ % REPORTS_PER_STATS) return;
     this.#socket.send(JSON.stringify({ type: "stats", clock_ms: performance.now(), played, depth_ms: depthMs }));
   }
 
@@ -119,10 +118,10 @@ export class Line {
     else this.#socket.send(message);
   }
 
-  #end(code, wasOpen) {
+  #end(code) {
     if (this.#isEnded) return;
     this.#finish();
-    this.#to.ended(code, this.#said, wasOpen);
+    this.#to.ended(code, this.#said, this.#wasOpen);
   }
 
   #finish() {

@@ -41,7 +41,7 @@ const view = {
     if (at("status").textContent !== sentence) at("status").textContent = sentence;
     at("place").hidden = place === undefined;
     at("place").textContent = place ?? "";
-    at("talk-words").textContent = isOver() ? (name === "idle" ? "Talk" : "Talk again") : name === "talking" ? "End" : "Stop";
+    at("talk-words").textContent = isOver() ? "Talk again" : name === "talking" ? "End" : "Stop";
     at("wishes").disabled = !isOver();
     if (name === "talking") void listDevices(at("input"), at("output"));
     if (isOver() && !wasOver) ended();

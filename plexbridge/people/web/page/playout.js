@@ -12,6 +12,7 @@
 import { JitterTarget } from "./jitter.js";
 import { FRAME_SAMPLES, RATE_HZ } from "./message.js";
 
+/** More than is ever kept: the highest target, what is far too much above it, and one packet. */
 const CAPACITY = RATE_HZ;
 const FAR_TOO_MUCH = RATE_HZ / 5;
 const WINDOW = RATE_HZ;
@@ -52,8 +53,6 @@ export class Playout {
 
   /** Take in the samples of one packet. */
   push(sequence, samples) {
-    const overflow = this.depth + samples.length - CAPACITY;
-    if (overflow > 0) this.#cut(overflow);
     const begin = this.#written;
     for (const sample of samples) this.#ring[this.#written++ % CAPACITY] = sample;
     this.#packets.push({ sequence, begin, end: this.#written });
@@ -80,7 +79,7 @@ export class Playout {
     this.#watch(count);
     if (count < out.length) {
       this.#isPlaying = false;
-      this.#gap = out.length - count;
+      this.#gap = 0;
     }
   }
 

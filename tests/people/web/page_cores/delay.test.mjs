@@ -30,10 +30,10 @@ test("a frame that nobody captured, or that is played twice, measures nothing", 
 
 test("one late frame does not change what is shown, and a lasting change does after a second", () => {
   const delay = new LoopDelay("pcm16");
-  for (let sequence = 0; sequence < 100; sequence++) {
+  for (let sequence = 0; sequence < 150; sequence++) {
     delay.captured(sequence, 0);
-    delay.played(sequence, 48 * (sequence === 20 ? 500 : sequence < 50 ? 40 : 60));
-    if (sequence === 49) assert.equal(delay.ms, 40);
+    delay.played(sequence, 48 * (sequence === 20 ? 500 : sequence < 100 ? 40 : 60));
+    if (sequence === 99) assert.equal(delay.ms, 40);
   }
   assert.equal(delay.ms, 60);
 });

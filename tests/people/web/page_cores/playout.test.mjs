@@ -100,7 +100,7 @@ test("a stream that stops for a second and goes on is no jitter", () => {
   rig.pull(1000);
   rig.push(6);
   rig.flow(7, 3);
-  assert.deepEqual([rig.playout.target.underruns, rig.playout.target.samples], [0, 40 * MS]);
+  assert.deepEqual([rig.playout.target.underruns, rig.playout.target.samples], [1, 40 * MS]);
 });
 
 test("what comes all at once after a stall is cut to the target at once, its end played, without a click", () => {
@@ -139,10 +139,11 @@ test("and after three seconds without one it is cut all the same", () => {
   assert.ok(largestStep(rig.heard) < 0.01);
 });
 
-test("it never holds more than a second, whatever is pushed", () => {
+test("it never holds more than 200 ms above the target, however much is pushed", () => {
   const rig = new Rig();
-  rig.push(0, new Float32Array(40_000));
-  rig.push(1, new Float32Array(40_000));
-  assert.ok(rig.playout.depth <= 48_000);
-  assert.equal(rig.playout.depth + rig.playout.dropped, 80_000);
+  for (let sequence = 0; sequence < 200; sequence++) {
+    rig.push(sequence);
+    assert.ok(rig.playout.depth <= 240 * MS);
+  }
+  assert.equal(rig.playout.depth + rig.playout.dropped, 200 * FRAME);
 });
