@@ -7,9 +7,10 @@ from trio.testing import MockClock
 from plexbridge.errors import RequestError, TurnOver
 from plexbridge.model.health import Trouble
 from plexbridge.model.standing import Standing
+from plexbridge.model.ticket import SLOW_SECONDS
 from plexbridge.people.discord.notice import EDIT_SECONDS
 from plexbridge.people.discord.waiting import CALLED_SENTENCE, FORGONE_SENTENCE, LEFT_SENTENCE
-from plexbridge.session.outage import BACK_SENTENCE, LOST_SENTENCE
+from plexbridge.session.outage import BACK_SENTENCE, LOST_SENTENCE, SLOW_SENTENCE
 from plexbridge.talk import PARDON_SENTENCE
 from tests.people.discord.simulation import (
     ADA,
@@ -212,6 +213,21 @@ async def test_a_room_whose_model_dies_moves_to_the_other_one_with_the_same_voic
         assert world.said == [LOST_SENTENCE, BACK_SENTENCE]
         assert world.discord.joins == 1, "the room stays where it is"
         assert world.models[1].server.is_busy
+
+
+async def test_a_room_whose_model_stays_too_slow_moves_to_the_other_one(autojump_clock: MockClock) -> None:
+    async with open_world(model_count=2) as world:
+        await enter(world, ada=CHANNEL)
+        conversation = world.talks[-1].progress.conversation
+        assert conversation is not None
+        conversation.set_behind(True)
+        await trio.sleep(SLOW_SECONDS + 5)
+
+        status = world.status()
+        assert status.model == "m2"
+        assert [each.trouble for each in status.models] == [Trouble.SLOW, None]
+        assert world.said == [SLOW_SENTENCE, BACK_SENTENCE]
+        assert world.discord.joins == 1
 
 
 async def test_a_room_whose_first_model_can_not_be_reached_talks_to_the_other_one(autojump_clock: MockClock) -> None:
