@@ -73,6 +73,19 @@ async def test_who_finds_all_models_taken_waits_outside_and_is_called_once_and_j
         assert len(voice.sent) > before, "she is heard and answered"
 
 
+async def test_when_who_came_first_has_gone_somebody_else_who_waits_there_is_called(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        await enter(world, ada=CHANNEL, bob=FAR_CHANNEL, eve=FAR_CHANNEL)
+        world.discord.go(BOB)
+        await trio.sleep(1)
+        world.discord.go(ADA)
+        await trio.sleep(3)
+
+        assert world.discord.called == [EVE]
+        assert read(world, FAR_CHANNEL)[-1] == f"<@{EVE}> {CALL_SENTENCE}"
+        assert places(world) == {FAR_CHANNEL}
+
+
 async def test_the_place_is_kept_up_to_date_in_one_message(autojump_clock: MockClock) -> None:
     async with open_world() as world:
         await enter(world, ada=CHANNEL, bob=FAR_CHANNEL, eve=THIRD_CHANNEL)
