@@ -7,9 +7,10 @@ from trio.testing import MockClock
 from plexbridge.errors import RequestError, TurnOver
 from plexbridge.model.health import Trouble
 from plexbridge.model.standing import Standing
+from plexbridge.model.ticket import SLOW_SECONDS
 from plexbridge.people.discord.notice import EDIT_SECONDS
 from plexbridge.people.discord.waiting import CALLED_SENTENCE, FORGONE_SENTENCE, LEFT_SENTENCE
-from plexbridge.session.outage import BACK_SENTENCE, LOST_SENTENCE
+from plexbridge.session.outage import BACK_SENTENCE, LOST_SENTENCE, SLOW_SENTENCE
 from plexbridge.talk import PARDON_SENTENCE
 from tests.people.discord.simulation import (
     ADA,
@@ -70,6 +71,19 @@ async def test_who_finds_all_models_taken_waits_outside_and_is_called_once_and_j
         await world.discord.speak(EVE, TONE)
         await trio.sleep(1)
         assert len(voice.sent) > before, "she is heard and answered"
+
+
+async def test_when_who_came_first_has_gone_somebody_else_who_waits_there_is_called(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        await enter(world, ada=CHANNEL, bob=FAR_CHANNEL, eve=FAR_CHANNEL)
+        world.discord.go(BOB)
+        await trio.sleep(1)
+        world.discord.go(ADA)
+        await trio.sleep(3)
+
+        assert world.discord.called == [EVE]
+        assert read(world, FAR_CHANNEL)[-1] == f"<@{EVE}> {CALL_SENTENCE}"
+        assert places(world) == {FAR_CHANNEL}
 
 
 async def test_the_place_is_kept_up_to_date_in_one_message(autojump_clock: MockClock) -> None:
@@ -212,6 +226,21 @@ async def test_a_room_whose_model_dies_moves_to_the_other_one_with_the_same_voic
         assert world.said == [LOST_SENTENCE, BACK_SENTENCE]
         assert world.discord.joins == 1, "the room stays where it is"
         assert world.models[1].server.is_busy
+
+
+async def test_a_room_whose_model_stays_too_slow_moves_to_the_other_one(autojump_clock: MockClock) -> None:
+    async with open_world(model_count=2) as world:
+        await enter(world, ada=CHANNEL)
+        conversation = world.talks[-1].progress.conversation
+        assert conversation is not None
+        conversation.set_behind(True)
+        await trio.sleep(SLOW_SECONDS + 5)
+
+        status = world.status()
+        assert status.model == "m2"
+        assert [each.trouble for each in status.models] == [Trouble.SLOW, None]
+        assert world.said == [SLOW_SENTENCE, BACK_SENTENCE]
+        assert world.discord.joins == 1
 
 
 async def test_a_room_whose_first_model_can_not_be_reached_talks_to_the_other_one(autojump_clock: MockClock) -> None:
