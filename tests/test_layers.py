@@ -60,7 +60,10 @@ LAYERS = (
     layer("settings and logs", "config config_source config_faults logs", WAITING),
     layer(
         "stages",
-        "session.audience session.beat session.capture session.encode session.exchange session.link session.playback",
+        """
+        session.audience session.beat session.handover
+        session.capture session.encode session.exchange session.link session.playback
+        """,
         DISCORD,
     ),
     layer(

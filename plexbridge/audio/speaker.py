@@ -5,6 +5,7 @@ concealed by the speaker's own decoder, which knows what was said before.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +19,7 @@ _CLOCK_PER_SAMPLE = OPUS_CLOCK_HZ // MODEL_RATE_HZ
 _FADE_SAMPLES = MODEL_RATE_HZ // 200  # 5 ms: too short to hear, long enough not to click
 
 
-@dataclass(frozen=True, slots=True)
-class Spoken:
+class Spoken(NamedTuple):
     """20 ms of one speaker."""
 
     samples: Samples
@@ -83,7 +83,7 @@ class Speaker:
             if answer is IDLE:
                 break
             sound = self._conceal(answer) if isinstance(answer, Lost) else self._decode(answer)
-            self._ready = np.concatenate((self._ready, sound))
+            self._ready = np.concatenate((self._ready, sound)) if self._ready.size else sound
         self._jitter.tick()
         if not self._ready.size:
             return None

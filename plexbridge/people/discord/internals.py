@@ -1,11 +1,12 @@
 """Everything that touches the inside of discord.py 2.7.1; `library.check_library` has made sure that it is this one.
 
-discord.py sends voice but does not receive it. Eight things here go beyond its public interface:
+discord.py sends voice but does not receive it. Nine things here go beyond its public interface:
 
 * where Discord is: attributes of two classes (`prepare`);
 * the socket's reader, which is a thread for each connection: `media.MediaReader` replaces it for all of them;
 * IP discovery, which needs that thread, and logs a traceback when it is cancelled in the moment of the answer
   (`_discover_ip`);
+* sending, which makes the key anew for each packet and has the dearer one of Discord's two ciphers only (`send_opus`);
 * the wait for a connection's states, which can miss one, and the task that reads the voice gateway: discord.py's own
   resumes in vain, takes the next move for the end after it has reconnected once, and dies of a message that it can't
   use while the connection seems to live. Ours follows moves and reports every other end (`_ConnectionState`);
@@ -28,10 +29,11 @@ from typing import TYPE_CHECKING, Any
 import davey
 import yarl
 
-from plexbridge.errors import VoiceEnded
+from plexbridge.errors import LocalProtocolError, VoiceEnded
 from plexbridge.people.discord.endings import MOVED, Cause, Ending, closed
 from plexbridge.people.discord.inbox import Connected, Inbox, Left, Speaking
 from plexbridge.people.discord.media import DATAGRAM_LIMIT_BYTES, MediaReader, make_telling
+from plexbridge.people.discord.rtp import MODES, RtpPacket, Sealer
 from plexbridge.people.discord.status import Encryption
 from plexbridge.people.discord.stream import FrameRefused, Refusal
 
@@ -59,7 +61,7 @@ _DAVE_MARKER = b"\xfa\xfa"
 _CLEAR_SECONDS = 10
 """How long frames in clear are still taken after the call has become encrypted: what was on its way."""
 
-SEND_FAULTS = (ValueError, TypeError, AttributeError, RuntimeError, OSError, struct.error)
+SEND_FAULTS = (ValueError, TypeError, AttributeError, RuntimeError, OSError, struct.error, LocalProtocolError)
 """What sending raises while a reconnect is replacing session, key and socket: the packet is lost, nothing more."""
 
 
@@ -224,7 +226,15 @@ class VoiceLink(discord.VoiceClient):
         self._is_speaking_said = False
         self._speaking = asyncio.Lock()
         self._keepalive: asyncio.Task[None] | None = None
+        self._sealer = Sealer()
+        self._sealed_with: list[int] | None = None
+        """The key as discord.py has it, which makes a new list for each session."""
         super().__init__(client, channel)
+
+    @property
+    def supported_modes(self) -> tuple[str, ...]:  # type: ignore[override]  # discord.py's is an attribute
+        """The modes that may be chosen for the transport; the order is the server's."""
+        return MODES
 
     def create_connection_state(self) -> voice_state.VoiceConnectionState:
         """Have our hook see each message of the voice gateway."""
@@ -243,13 +253,23 @@ class VoiceLink(discord.VoiceClient):
         _reader(self._connection).read(self.inbox)
 
     def send_opus(self, packet: bytes) -> bool:
-        """Send one Opus packet of 20 ms; return whether it could be."""
+        """Send one Opus packet of 20 ms; return whether it could be.
+
+        discord.py's own makes its key anew for each packet, and has the dearer one of the two ciphers only.
+        """
+        state = self._connection
         try:
-            self.send_audio_packet(packet, encode=False)
+            if state.secret_key is not self._sealed_with:
+                self._sealer.connected(state.mode, bytes(state.secret_key))
+                self._sealed_with = state.secret_key
+            if state.dave_protocol_version:
+                packet = state.dave_session.encrypt_opus(packet)  # type: ignore[union-attr]  # without one it is a fault
+            state.socket.send(self._sealer.seal(RtpPacket(state.ssrc, self.sequence, self.timestamp, packet)))
         except SEND_FAULTS:
             return False
-        # discord.py starts at 0 instead of wrapping around, which would shorten the packet before.
-        self.timestamp %= 1 << 32
+        finally:
+            self.pass_time(1)
+        self.sequence = (self.sequence + 1) % (1 << 16)
         return True
 
     def pass_time(self, frames: int) -> None:
