@@ -63,7 +63,10 @@ LAYERS = (
     layer("settings and logs", "config config_source config_faults logs", WAITING),
     layer(
         "stages",
-        "session.beat session.capture session.encode session.exchange session.link session.playback session.relayed",
+        """
+        session.beat session.handover session.relayed
+        session.capture session.encode session.exchange session.link session.playback
+        """,
         DISCORD,
     ),
     layer(

@@ -1,6 +1,7 @@
 """What a call shows: a line that a person can read at a glance, and a summary with every figure that was promised."""
 
 import io
+from functools import partial
 
 import pytest
 from rich.console import Console
@@ -58,7 +59,7 @@ def test_the_meter_spans_60_db(dbfs: float, bar: str) -> None:
 
 def test_the_live_line_shows_levels_depth_delay_and_the_time_left() -> None:
     ledger = ledger_of_a_call()
-    ledger.playout = PlayoutStatistics(depth_samples=48 * 62)
+    ledger.follow(partial(PlayoutStatistics, depth_samples=48 * 62))
 
     line = live_line(ledger, input_dbfs=-30.0, output_dbfs=0.0, seconds_left=7.25)
 
@@ -69,7 +70,7 @@ def test_the_live_line_keeps_its_width_so_that_it_does_not_flicker() -> None:
     ledger = ledger_of_a_call()
     lines = []
     for depth_ms, seconds_left in ((0, 0.0), (5, 9.9), (60, 59.9), (300, 999.9)):
-        ledger.playout = PlayoutStatistics(depth_samples=48 * depth_ms)
+        ledger.follow(partial(PlayoutStatistics, depth_samples=48 * depth_ms))
         lines.append(live_line(ledger, input_dbfs=-90, output_dbfs=-1, seconds_left=seconds_left))
 
     assert len({len(line) for line in lines}) == 1
@@ -100,11 +101,14 @@ def test_the_summary_names_every_reason_for_which_frames_were_shed() -> None:
         ledger.sent(480, waited_seconds=0.005, now_seconds=2.0)
     for is_silent in (True, True, True, False, False):
         assert ledger.withholds(is_silent=is_silent, now_seconds=2.0)
-    ledger.playout = PlayoutStatistics(
-        shed_silence_samples=960,
-        shed_standing_samples=2 * 960,
-        shed_burst_samples=3 * 960 + 480,
-        shed_late_samples=4 * 960,
+    ledger.follow(
+        partial(
+            PlayoutStatistics,
+            shed_silence_samples=960,
+            shed_standing_samples=2 * 960,
+            shed_burst_samples=3 * 960 + 480,
+            shed_late_samples=4 * 960,
+        )
     )
 
     named = rows(summary(ledger))
@@ -122,7 +126,7 @@ def test_the_summary_names_every_reason_for_which_frames_were_shed() -> None:
 
 def test_the_summary_tells_of_gaps_damage_and_the_round_trip_where_there_were_any() -> None:
     ledger = ledger_of_a_call()
-    ledger.playout = PlayoutStatistics(underruns=3, concealed_samples=4800, lost_packets=2, damaged_packets=1)
+    ledger.follow(partial(PlayoutStatistics, underruns=3, concealed_samples=4800, lost_packets=2, damaged_packets=1))
     ledger.round_trip_seconds = 0.0123
 
     named = rows(summary(ledger))
@@ -154,10 +158,19 @@ def test_the_summary_fits_a_terminal_of_80_columns_and_24_lines() -> None:
     ledger = ledger_of_a_call()
     ledger.missed_uplink(1000)
     ledger.round_trip_seconds = 1.0
-    ledger.playout = PlayoutStatistics(
-        underruns=1000, concealed_samples=96000, lost_packets=2, damaged_packets=1, shed_silence_samples=960,
-        shed_standing_samples=960, shed_burst_samples=960, shed_late_samples=960,
-    )  # fmt: skip
+    ledger.follow(
+        partial(
+            PlayoutStatistics,
+            underruns=1000,
+            concealed_samples=96000,
+            lost_packets=2,
+            damaged_packets=1,
+            shed_silence_samples=960,
+            shed_standing_samples=960,
+            shed_burst_samples=960,
+            shed_late_samples=960,
+        )
+    )
 
     narrow, wide = summary(ledger, width=80), summary(ledger, width=300)
 

@@ -67,6 +67,7 @@ BETTER = 0.05
 _DECAY, _TAIL_DECAY = 0.4, 0.7
 """How fast a room falls silent, in power per frame: usually, for correlating; at the slowest, for predicting. They are
 reverberation times of 0.3 s and 0.8 s."""
+_DECAYS = np.array(((_DECAY,), (_TAIL_DECAY,)), np.float32)
 _TAIL_FRAMES = 25
 _PAUSE_FRAMES = 15
 """After a sentence there is only the room's tail to go by, and makes lags look longer."""
@@ -103,9 +104,9 @@ def band_powers(samples: Samples) -> Powers:
 class _Rows:
     """The latest `count` rows, the oldest first; they move through a longer piece of memory, and seldom back."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *shape: int) -> None:
         self._count = self._end = count
-        self._store: Powers = np.zeros((3 * count, BANDS), np.float32)
+        self._store: Powers = np.zeros((3 * count, *shape), np.float32)
 
     @property
     def latest(self) -> Powers:
@@ -128,7 +129,8 @@ class Reference:
     _ROWS = REACH_FRAMES + WINDOW_FRAMES + _LATE_FRAMES
 
     def __init__(self) -> None:
-        self._powers, self._tails = _Rows(self._ROWS), _Rows(self._ROWS)
+        self._rows = _Rows(self._ROWS, 2, BANDS)
+        """What may come back of what was played: usually, and of that at the latest."""
         self._new: Powers | None = None
         self._quiet_frames = self._ROWS
         self.active_frames = 0
@@ -147,7 +149,7 @@ class Reference:
     @property
     def loudest(self) -> float:
         """The greatest power that may come back now."""
-        return float(self._powers.latest[-REACH_FRAMES:].sum(axis=1).max())
+        return float(self._powers[-REACH_FRAMES:].sum(axis=1).max())
 
     def played(self, samples: Samples) -> None:
         """Take 20 ms, 960 samples at 48 kHz, that were sent and can be heard; silence need not be told."""
@@ -159,30 +161,33 @@ class Reference:
         for _ in range(min(frames, self._ROWS)):
             self._quiet_frames = 0 if self._new is not None else min(self._quiet_frames + 1, self._ROWS)
             self.active_frames = self.active_frames + 1 if self.is_active else 0
-            if not self.is_active and not self._powers.latest.any():
+            if not self.is_active and not self._rows.latest.any():
                 return
-            self._push(self._powers, _DECAY)
-            self._push(self._tails, _TAIL_DECAY)
+            self._push(self._new)
             self._new = None
 
-    def _push(self, rows: _Rows, decay: float) -> None:
-        before = rows.latest[-1]
-        row = rows.push()
-        np.multiply(before, decay, out=row)
-        if self._new is None:
+    def _push(self, powers: Powers | None) -> None:
+        before = self._rows.latest[-1]
+        row = self._rows.push()
+        np.multiply(before, _DECAYS, out=row)
+        if powers is None:
             row[row < _NOTHING] = 0
         else:
-            np.maximum(row, self._new, out=row)
+            np.maximum(row, powers, out=row)
+
+    @property
+    def _powers(self) -> Powers:
+        return self._rows.latest[:, 0]
 
     def before(self, lag_frames: int, frames: int) -> Powers:
         """Return what was played in as many frames, the last of them `lag_frames` ago."""
         end = self._ROWS - lag_frames
-        return self._powers.latest[end - frames : end]
+        return self._powers[end - frames : end]
 
     def expected(self, lag_frames: int) -> Powers:
         """Return what may come back now with a lag of about so much."""
         first = self._ROWS - 1 - lag_frames - _LATE_FRAMES
-        return np.asarray(self._tails.latest[first : self._ROWS - max(0, lag_frames - _EARLY_FRAMES)].max(axis=0))
+        return np.asarray(self._rows.latest[first : self._ROWS - max(0, lag_frames - _EARLY_FRAMES), 1].max(axis=0))
 
     def correlations(self, powers: Powers) -> NDArray[np.float32] | None:
         """Return how much `powers` are like what was played, -1..1 for lags of 0, 1 .. `REACH_FRAMES`.
@@ -195,7 +200,7 @@ class Reference:
         energy, least = float(np.square(ours).sum()), _EVENNESS_DB**2 * ours.size
         if energy < least:
             return None
-        theirs = _decibels(self._powers.latest[-(REACH_FRAMES + frames) :])
+        theirs = _decibels(self._powers[-(REACH_FRAMES + frames) :])
         # The averages of `theirs` fall out, since `ours` have none.
         products = _diagonal_sums(theirs @ ours.T, REACH_FRAMES + 1)
         energies = _moving_energies(theirs, frames)
@@ -217,7 +222,7 @@ class EchoGuard:
 
     def __init__(self, reference: Reference) -> None:
         self._reference = reference
-        self._powers = _Rows(WINDOW_FRAMES)
+        self._powers = _Rows(WINDOW_FRAMES, BANDS)
         self._noise: Powers = np.full(BANDS, 1.0, np.float32)
         self._sound_frames = 0
         """Since they began, within a window; pauses count."""

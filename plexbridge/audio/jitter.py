@@ -25,6 +25,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from plexbridge.audio.opus_packet import OPUS_CLOCK_HZ, SILENCE_PACKET, duration_samples
 from plexbridge.audio.pcm import FRAMES_PER_SECOND
@@ -51,8 +52,7 @@ _MISORDER_PACKETS = 128
 _SHORTEST_CONCEALMENT_SAMPLES = OPUS_CLOCK_HZ // 100  # the speech codec conceals in no smaller steps
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(NamedTuple):
     """The Opus packet that is to be played now."""
 
     data: bytes
@@ -93,8 +93,7 @@ class JitterStatistics:
     depth_frames: int = START_FRAMES
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     sequence: int
     timestamp: int
     packet: Packet
@@ -251,7 +250,9 @@ class JitterBuffer:
 
     def _play(self) -> Packet:
         first = self._waiting[0]
-        self._count(played=1, lost=self._missing(first) if self._gap(first) > 0 else 0)
+        self._counts["played"] += 1
+        if self._gap(first) > 0:
+            self._count(lost=self._missing(first))
         surplus_frames = self._depth.played(first, waited_frames=self._waited_frames())
         self._unwanted_samples += max(0, surplus_frames - TOLERATED_FRAMES) * TICK_SAMPLES
         self._pass_first()
@@ -288,16 +289,13 @@ class _Depth:
 
     def __init__(self) -> None:
         self._history = deque([START_FRAMES - 1] * HISTORY_PERIODS, maxlen=HISTORY_PERIODS)
+        self.frames = START_FRAMES
+        """The depth, 1 to `LIMIT_FRAMES`: the worst period does not count."""
         self._packets = 0
         self._spread_samples = 0
         self._longest_wait_frames = 0
         self._reference_timestamp: int | None = None
         self._quickest_samples = self._slowest_samples = 0
-
-    @property
-    def frames(self) -> int:
-        """The depth, 1 to `LIMIT_FRAMES`."""
-        return 1 + sorted(self._history)[-2]
 
     def start_spurt(self) -> None:
         """Timestamps from here on have nothing to do with those before."""
@@ -323,6 +321,7 @@ class _Depth:
         if self._packets < PERIOD_PACKETS:
             return 0
         self._history.append(min(-(-self._spread_samples // TICK_SAMPLES), LIMIT_FRAMES - 1))
+        self.frames = 1 + sorted(self._history)[-2]
         surplus_frames = self._longest_wait_frames + 1 - self.frames
         self._packets = self._spread_samples = self._longest_wait_frames = 0
         self._reference_timestamp = None

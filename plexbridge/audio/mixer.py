@@ -23,8 +23,11 @@ def mix(frames: Iterable[Samples], count_samples: int) -> Samples:
     Each frame is clipped first, since a packet of random bytes that happens to be valid Opus can decode to a million
     times full scale: so it can't drown out the others.
     """
+    spoken = list(frames)
+    if len(spoken) == 1 and _is_below_threshold(spoken[0]):
+        return spoken[0]
     total = silence(count_samples)
-    for frame in frames:
+    for frame in spoken:
         total += frame.clip(-1, 1)
     return limited(total)
 
@@ -35,7 +38,7 @@ def limited(samples: Samples) -> Samples:
     Over the threshold the curve is t + r·u / (r + u), where u is the excess and r the room above t: it leaves the
     threshold with slope 1, always rises, and comes near full scale only at infinity.
     """
-    if samples.min() >= -THRESHOLD and samples.max() <= THRESHOLD:
+    if _is_below_threshold(samples):
         return samples
     excess = np.abs(samples).astype(np.float64) - THRESHOLD  # in float32, rounding would let the curve fall in places
     is_over = excess > 0
@@ -43,3 +46,7 @@ def limited(samples: Samples) -> Samples:
     bent = samples.copy()
     bent[is_over] = np.copysign(THRESHOLD + _ROOM * excess / (_ROOM + excess), samples[is_over])
     return bent
+
+
+def _is_below_threshold(samples: Samples) -> bool:
+    return bool(samples.min() >= -THRESHOLD and samples.max() <= THRESHOLD)

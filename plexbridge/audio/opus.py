@@ -9,6 +9,7 @@ The settings below were chosen with `python -m benchmarks.opus_settings`.
 
 import ctypes
 import ctypes.util
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -112,6 +113,14 @@ def _bindings() -> Any:
     return _opus
 
 
+def _coding_function(opus: Any, name: str, *types: Any) -> Callable[..., int]:
+    """Return a function of libopus that takes bytes and addresses; pyogg's want pointers made anew for each packet."""
+    function: Any = opus.libopus[name]
+    function.argtypes, function.restype = (ctypes.c_void_p, *types), ctypes.c_int
+    coding: Callable[..., int] = function
+    return coding
+
+
 def library_version() -> str:
     """Return libopus' own name and version; raises LibraryMissing."""
     version: bytes = _bindings().opus_get_version_string()
@@ -183,8 +192,11 @@ class Encoder(_Codec):
         """By how much the decoded audio lags behind the samples, at the encoder's rate."""
         self._legal_samples = frozenset(spans * self._span_samples for spans in PACKET_SPANS)
         self._pcm = self._buffer()
-        self._pcm_pointer = self._pcm.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
-        self._packet = (ctypes.c_ubyte * PACKET_LIMIT_BYTES)()
+        self._packet = np.zeros(PACKET_LIMIT_BYTES, np.uint8)
+        self._pcm_address, self._packet_address = self._pcm.ctypes.data, self._packet.ctypes.data
+        self._encode_float = _coding_function(
+            opus, "opus_encode_float", ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_int32
+        )
 
     def encode(self, samples: Samples) -> bytes:
         """Return the packet for `samples`, which are interleaved when there are two channels.
@@ -198,10 +210,10 @@ class Encoder(_Codec):
         pcm = self._pcm[: samples.size]
         np.maximum(samples, -1.0, out=pcm)
         np.minimum(pcm, 1.0, out=pcm)
-        if np.isnan(pcm.dot(pcm)):
+        if math.isnan(pcm.dot(pcm)):
             pcm[np.isnan(pcm)] = 0.0
-        size = self._opus.opus_encode_float(state, self._pcm_pointer, count, self._packet, PACKET_LIMIT_BYTES)
-        return ctypes.string_at(self._packet, self._checked(size))
+        size = self._encode_float(state, self._pcm_address, count, self._packet_address, PACKET_LIMIT_BYTES)
+        return self._packet[: self._checked(size)].tobytes()
 
 
 class Decoder(_Codec):
@@ -217,14 +229,16 @@ class Decoder(_Codec):
         super().__init__(state, opus.opus_decoder_destroy, opus=opus, rate_hz=rate_hz, channels=channels)
         self._checked(error.value)
         self._pcm = self._buffer()
-        self._pcm_pointer = self._pcm.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        self._pcm_address = self._pcm.ctypes.data
+        self._decode_float = _coding_function(
+            opus, "opus_decode_float", ctypes.c_char_p, ctypes.c_int32, ctypes.c_void_p, ctypes.c_int, ctypes.c_int
+        )
 
     def decode(self, packet: bytes) -> Samples:
         """Return the audio of `packet`; PacketError when it is not valid Opus, and then the state is as before."""
         if not packet:  # libopus would take it for a loss, and conceal as much as the buffer holds
             raise PacketError("an Opus packet has at least one byte")
-        data = ctypes.cast(ctypes.c_char_p(packet), ctypes.POINTER(ctypes.c_ubyte))
-        count = self._decode(data, len(packet), self._pcm.size // self._channels)
+        count = self._decode(packet, len(packet), self._pcm.size // self._channels)
         if count < 0:
             raise PacketError(self._opus.opus_strerror(count).decode())
         return self._pcm[: count * self._channels].copy()
@@ -240,7 +254,5 @@ class Decoder(_Codec):
         count = self._checked(self._decode(None, 0, count_samples))
         return self._pcm[: count * self._channels].copy()
 
-    def _decode(self, data: Any, size_bytes: int, limit_samples: int) -> int:
-        state = self._usable_state()
-        count: int = self._opus.opus_decode_float(state, data, size_bytes, self._pcm_pointer, limit_samples, 0)
-        return count
+    def _decode(self, data: bytes | None, size_bytes: int, limit_samples: int) -> int:
+        return self._decode_float(self._usable_state(), data, size_bytes, self._pcm_address, limit_samples, 0)

@@ -23,7 +23,8 @@ what is played has waited. Nothing here looks at a clock.
 """
 
 from collections import Counter, deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -63,8 +64,7 @@ _CONCEALED_STEP_SAMPLES = PEOPLE_RATE_HZ // 100
 _LOST_PACKETS_CONCEALED = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Played:
+class Played(NamedTuple):
     """One frame for the people, and since when its parts were here."""
 
     samples: Samples
@@ -194,7 +194,7 @@ class Playout:
             self._target_samples = max(self._minimum_samples, self._target_samples - PEOPLE_FRAME_SAMPLES)
         self._depths.append(self._depth_samples)
         # A packet of random bytes that happens to be valid Opus can decode to a million times full scale.
-        return replace(played, samples=samples.clip(-1, 1))
+        return Played(samples.clip(-1, 1), played.arrived_seconds, played.message_arrivals)
 
     def discard(self, frames: int) -> None:
         """Throw away what `frames` missed ticks should have played, so that a stall here adds no delay."""
@@ -256,7 +256,7 @@ class Playout:
             chunk.samples = chunk.samples[part.size :]
             if not chunk.samples.size:
                 self._chunks.popleft()
-        samples = np.concatenate(parts) if parts else silence(0)
+        samples = parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else silence(0)
         return Played(samples, arrived_seconds, message_arrivals)
 
     def _cut(self, unwanted_samples: int) -> int:

@@ -6,7 +6,7 @@ concealed by the speaker's own decoder, which knows what was said before.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -32,8 +32,7 @@ class PacketDecoder(Protocol):
         """Free what it holds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spoken:
+class Spoken(NamedTuple):
     """20 ms of one speaker."""
 
     samples: Samples
@@ -97,7 +96,7 @@ class Speaker:
             if answer is IDLE:
                 break
             sound = self._conceal(answer) if isinstance(answer, Lost) else self._decode(answer)
-            self._ready = np.concatenate((self._ready, sound))
+            self._ready = np.concatenate((self._ready, sound)) if self._ready.size else sound
         self._jitter.tick()
         if not self._ready.size:
             return None

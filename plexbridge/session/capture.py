@@ -8,6 +8,7 @@ import trio
 
 from plexbridge.model.conversation import Conversation
 from plexbridge.session.beat import Beat
+from plexbridge.session.handover import hand_over
 from plexbridge.session.ledger import Ledger
 from plexbridge.session.people import Frame, People
 from plexbridge.session.takeover import Takeover
@@ -45,4 +46,4 @@ async def capture(
                 conversation.set_behind(is_slow)
                 people.tell(conversation.state)
             if not is_withheld:
-                await to_encode.send(frame)
+                await hand_over(to_encode, frame)

@@ -1,17 +1,17 @@
 """Encode, the second task: frames to Ogg Opus pages, one packet to a page and one page to a message."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import trio
 
 from plexbridge.audio.ogg import OggOpusWriter
 from plexbridge.audio.opus import Encoder, EncoderSettings
 from plexbridge.audio.pcm import MODEL_RATE_HZ, PEOPLE_RATE_HZ
+from plexbridge.session.handover import hand_over
 from plexbridge.session.people import Frame
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """One message to the model, with what the ledger wants to know when it has gone."""
 
     page: bytes
@@ -39,4 +39,4 @@ async def encode(
                 await to_exchange.send(Outgoing(page, samples=0, arrived_seconds=trio.current_time()))
             async for frame in frames:
                 page = writer.page(encoder.encode(frame.samples))
-                await to_exchange.send(Outgoing(page, frame.samples.size, frame.arrived_seconds))
+                await hand_over(to_exchange, Outgoing(page, frame.samples.size, frame.arrived_seconds))

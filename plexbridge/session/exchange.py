@@ -10,6 +10,7 @@ import trio
 
 from plexbridge.model.protocol import Audio, Text
 from plexbridge.session.encode import Outgoing
+from plexbridge.session.handover import hand_over
 from plexbridge.session.ledger import Ledger
 from plexbridge.session.link import Link
 from plexbridge.session.takeover import Takeover
@@ -57,7 +58,7 @@ async def _receive(link: Link, to_playback: trio.MemorySendChannel[Reply], takeo
         if patience.cancelled_caught:
             raise link.conversation.silent(SILENT_SECONDS)
         if isinstance(event, Audio | Text):
-            await to_playback.send(Reply(event, trio.current_time(), takeover.epoch))
+            await hand_over(to_playback, Reply(event, trio.current_time(), takeover.epoch))
 
 
 async def _ping(link: Link, ledger: Ledger) -> None:

@@ -19,11 +19,11 @@ The ledger never looks at a clock: `now_seconds` is an argument, on any monotoni
 """
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from plexbridge.audio.ogg import OggOpusReader
+from plexbridge.audio.ogg import OggOpusReader, OggStatistics
 from plexbridge.audio.pcm import FRAME_SECONDS, MODEL_FRAME_SAMPLES, MODEL_RATE_HZ, UPLINK_FRAME_SAMPLES
 from plexbridge.audio.playout import PlayoutStatistics
 
@@ -119,8 +119,8 @@ class Ledger:
         """Of the latest WebSocket ping."""
         self.first_sound_seconds: float | None = None
         """From the first frame sent to the first audible frame played."""
-        self.playout = PlayoutStatistics()
-        self.ogg = OggOpusReader().statistics()
+        self._playout: Callable[[], PlayoutStatistics] = PlayoutStatistics
+        self._ogg: Callable[[], OggStatistics] = OggOpusReader().statistics
         self.up = Distribution()
         self.owed = Distribution()
         self.down = Distribution()
@@ -226,10 +226,27 @@ class Ledger:
             self.down_first_sample.add(now_seconds - arrival_seconds)
         if is_audible and self.first_sound_seconds is None and self._started_seconds is not None:
             self.first_sound_seconds = now_seconds - self._started_seconds
-        self.owed.add(self.owed_seconds)
-        self.total.add(self.delay.total_seconds)
+        owed_seconds = self.owed_seconds
+        self.owed.add(owed_seconds)
+        self.total.add(self._up_seconds + owed_seconds + self._down_seconds)
+
+    def follow(self, playout: Callable[[], PlayoutStatistics], ogg: Callable[[], OggStatistics] | None = None) -> None:
+        """Have the books of playback, and of what it reads, looked up there when they are wanted."""
+        self._playout = playout
+        if ogg is not None:
+            self._ogg = ogg
 
     # Reading it
+
+    @property
+    def playout(self) -> PlayoutStatistics:
+        """What became of the model's audio."""
+        return self._playout()
+
+    @property
+    def ogg(self) -> OggStatistics:
+        """What its messages held."""
+        return self._ogg()
 
     @property
     def delay(self) -> Delay:
@@ -243,13 +260,14 @@ class Ledger:
 
     def _all_shed(self) -> list[tuple[Shed, float]]:
         frame_samples = FRAME_SECONDS * 48_000
+        playout = self.playout
         return [
             *self._capture_shed.items(),
-            (Shed.DOWNLINK_SILENCE, self.playout.shed_silence_samples / frame_samples),
-            (Shed.DOWNLINK_STANDING, self.playout.shed_standing_samples / frame_samples),
-            (Shed.DOWNLINK_BURST, self.playout.shed_burst_samples / frame_samples),
-            (Shed.DOWNLINK_LATE, self.playout.shed_late_samples / frame_samples),
-            (Shed.DOWNLINK_FLUSHED, self.playout.shed_flushed_samples / frame_samples),
+            (Shed.DOWNLINK_SILENCE, playout.shed_silence_samples / frame_samples),
+            (Shed.DOWNLINK_STANDING, playout.shed_standing_samples / frame_samples),
+            (Shed.DOWNLINK_BURST, playout.shed_burst_samples / frame_samples),
+            (Shed.DOWNLINK_LATE, playout.shed_late_samples / frame_samples),
+            (Shed.DOWNLINK_FLUSHED, playout.shed_flushed_samples / frame_samples),
         ]
 
     @property

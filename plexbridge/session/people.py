@@ -4,15 +4,13 @@ The people outlive the link to a model, so a session is handed them and never cl
 calls each from its own beat, and what can't be delivered at once is the people's side's to drop and to count.
 """
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from plexbridge.audio.pcm import Samples
 from plexbridge.model.conversation import State
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """20 ms of what the people say, mixed, on its way up."""
 
     samples: Samples

@@ -39,18 +39,22 @@ async def play(
     async with replies:
         with Decoder(rate_hz=PEOPLE_RATE_HZ) as decoder:
             playout = Playout(decoder, minimum_seconds=minimum_seconds, maximum_seconds=maximum_seconds)
+            ledger.follow(playout.statistics, reader.statistics)
             while True:
-                with trio.move_on_at(beat.deadline_seconds) as until_tick:
-                    async for reply in replies:
+                missed = await beat.wait_tick()
+                try:
+                    while True:
+                        reply = replies.receive_nowait()
                         if isinstance(reply.event, Text):
                             _show(joiner.push(reply.event.piece), people)
                         else:
                             is_flushed = reply.epoch < takeover.epoch
                             _take(reply.event.data, reply.arrived_seconds, reader, playout, ledger, is_flushed)
-                if not until_tick.cancelled_caught:
+                except trio.WouldBlock:
+                    pass  # all that has come is taken
+                except trio.EndOfChannel:
                     _show(joiner.flush(), people)
                     return
-                missed = beat.take_tick()
                 if missed:
                     playout.discard(missed)
                 if takeover.is_taken and playout.has_fallen_silent:
@@ -72,14 +76,12 @@ def _take(
             packet.data, arrived_seconds=arrived_seconds, lost_packets=packet.lost_pages, is_flushed=is_flushed
         )
         ledger.received(samples * MODEL_RATE_HZ // PEOPLE_RATE_HZ, now_seconds=arrived_seconds)
-    ledger.ogg = reader.statistics()
 
 
 def _play(playout: Playout, people: People, ledger: Ledger, tick: int) -> None:
     now_seconds = trio.current_time()
     played = playout.pop(is_model_slow=ledger.is_model_behind(now_seconds))
     people.play(played.samples, tick)
-    ledger.playout = playout.statistics()
     ledger.played(
         arrived_seconds=played.arrived_seconds,
         message_arrivals=played.message_arrivals,

@@ -112,13 +112,56 @@ def test_a_session_begins_within_a_quarter_of_a_beat_on_the_grid_of_all_sessions
     assert start_seconds / GRID_SECONDS == pytest.approx(round(start_seconds / GRID_SECONDS), abs=1e-6)
 
 
-async def test_a_tick_that_is_due_is_taken_without_waiting(autojump_clock: trio.testing.MockClock) -> None:
-    waited, taken = Beat(trio.current_time()), Beat(trio.current_time())
-    for sleep_seconds in (0.0, 0.02, 0.07, 5.0):
-        await trio.sleep(sleep_seconds)
-        now_seconds = trio.current_time()
+async def test_all_who_wait_for_one_moment_are_woken_then_and_only_one_of_them_sleeps(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    start_seconds = trio.current_time() + 1
+    woken_seconds = []
 
-        missed = taken.take_tick()
+    async def wait(start_seconds: float) -> None:
+        beat = Beat(start_seconds)
+        for _ in range(3):
+            await beat.wait_tick()
+            woken_seconds.append(round(trio.current_time() - start_seconds, 6))
 
-        assert trio.current_time() == now_seconds
-        assert (missed, taken.tick) == (await waited.wait_tick(), waited.tick)
+    async with trio.open_nursery() as nursery:
+        for number in range(5):
+            nursery.start_soon(wait, start_seconds + number * 1e-9)  # the grid's points are computed, and may differ
+        await trio.testing.wait_all_tasks_blocked()
+        deadlines = trio.lowlevel.current_statistics().seconds_to_next_deadline
+        assert deadlines == pytest.approx(1)
+
+    assert sorted(woken_seconds) == [0] * 5 + [0.02] * 5 + [0.04] * 5
+
+
+@pytest.mark.parametrize("cancelled", range(3))
+async def test_when_one_of_those_who_wait_is_cancelled_the_others_are_woken_all_the_same(
+    autojump_clock: trio.testing.MockClock, cancelled: int
+) -> None:
+    start_seconds = trio.current_time() + 1
+    scopes = [trio.CancelScope() for _ in range(3)]
+    woken_seconds = []
+
+    async def wait(scope: trio.CancelScope) -> None:
+        with scope:
+            await Beat(start_seconds).wait_tick()
+            woken_seconds.append(trio.current_time() - start_seconds)
+
+    async with trio.open_nursery() as nursery:
+        for scope in scopes:
+            nursery.start_soon(wait, scope)
+            await trio.testing.wait_all_tasks_blocked()
+        scopes[cancelled].cancel()
+
+    assert woken_seconds == pytest.approx([0, 0])
+
+
+async def test_who_is_woken_and_cancelled_at_once_leaves_nobody_behind(autojump_clock: trio.testing.MockClock) -> None:
+    start_seconds = trio.current_time() + 1
+
+    with trio.move_on_at(start_seconds):
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(Beat(start_seconds).wait_tick)
+
+    assert await Beat(start_seconds).wait_tick() == 0

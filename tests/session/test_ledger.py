@@ -7,7 +7,7 @@ counted, never waited for.
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -348,12 +348,15 @@ def test_all_that_was_shed_is_reported_in_frames_by_reason() -> None:
 
     ledger.missed_uplink(3)
     ledger.missed_in_renewal(7)
-    ledger.playout = PlayoutStatistics(
-        shed_silence_samples=960,
-        shed_standing_samples=480,
-        shed_burst_samples=9600,
-        shed_late_samples=2880,
-        shed_flushed_samples=1920,
+    ledger.follow(
+        partial(
+            PlayoutStatistics,
+            shed_silence_samples=960,
+            shed_standing_samples=480,
+            shed_burst_samples=9600,
+            shed_late_samples=2880,
+            shed_flushed_samples=1920,
+        )
     )
 
     assert ledger.shed_frames == {
@@ -492,7 +495,7 @@ def simulate(model: Model, *, seconds: float) -> Conversation:
                 is_slow = not is_slow
                 result.slow_changes.append((now_seconds, is_slow))
             played = playout.pop(is_model_slow=ledger.is_model_behind(now_seconds))
-            ledger.playout = playout.statistics()
+            ledger.follow(playout.statistics)
             ledger.played(
                 arrived_seconds=played.arrived_seconds,
                 message_arrivals=played.message_arrivals,

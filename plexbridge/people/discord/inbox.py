@@ -7,7 +7,7 @@ of them counts, so there is room for far more than a tick can bring.
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 INBOX_LIMIT_DATAGRAMS = 500
 """Ten seconds of one speaker, or one second of ten: what a stall may cost is decided by the jitter buffers."""
@@ -43,8 +43,7 @@ Item = TypeVar("Item")
 News = Connected | Speaking | Left
 
 
-@dataclass(frozen=True, slots=True)
-class Datagram:
+class Datagram(NamedTuple):
     """A datagram and when it came."""
 
     data: bytes
@@ -94,4 +93,4 @@ class Inbox:
 
 def _drain(queue: "deque[Item]") -> "list[Item]":
     # Only what is there now: the other threads go on filling.
-    return [queue.popleft() for _ in range(len(queue))]
+    return [queue.popleft() for _ in range(len(queue))] if queue else []

@@ -13,10 +13,10 @@ mixed, after what belongs to no conversation has been taken out (`audio/hearing.
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from plexbridge.audio.hearing import USUAL, Hearing, HearingSettings
 from plexbridge.audio.mixer import mix
@@ -37,8 +37,7 @@ SPEAKER_LIMIT = 100
 """Streams that are kept at once, one more than an ordinary channel's greatest user limit; a decoder has 30 kB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mixed:
+class Mixed(NamedTuple):
     """20 ms of everybody who speaks."""
 
     samples: Samples
@@ -83,8 +82,7 @@ class ReceiverStatistics:
     """All users, those who have left included."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
+class _Held(NamedTuple):
     """A packet that waits to be told whose it is."""
 
     packet: RtpPacket
@@ -202,7 +200,7 @@ class Receiver:
         known yet, in `speaking`. So it has to look its session up when it is called. Silence frames are not handed to
         it: they travel in clear.
         """
-        self._count(datagrams=1)
+        self._counts["datagrams"] += 1
         if self._transport is None:
             self._count(no_session=1)
             return
@@ -211,20 +209,22 @@ class Receiver:
             if stream is not None and stream.user_id not in self._heard:
                 self._count(unheard=1)
                 return
-            held = _Held(self._transport.open(datagram), arrived_seconds, open_frame)
+            packet = self._transport.open(datagram)
         except DatagramRefused as refused:
             self._defects[refused.defect] += 1
             return
         if stream is None:
-            self._hold(held)
+            self._hold(_Held(packet, arrived_seconds, open_frame))
         else:
-            self._take(stream, held)
+            stream.push(packet, arrived_seconds, open_frame)
 
     def frame(self, now_seconds: float) -> Mixed:
         """Return the next 20 ms of the mix; call it once for every tick, after `push` of what has come."""
-        self._departed = {ssrc: ticks - 1 for ssrc, ticks in self._departed.items() if ticks > 1}
-        self._identify(now_seconds)
-        self._forget_unclaimed(now_seconds)
+        if self._departed:
+            self._departed = {ssrc: ticks - 1 for ssrc, ticks in self._departed.items() if ticks > 1}
+        if self._held or self._tried_seconds:
+            self._identify(now_seconds)
+            self._forget_unclaimed(now_seconds)
         spoken = {}
         for stream in self._streams.values():
             sound = stream.frame()
@@ -236,8 +236,8 @@ class Receiver:
         return Mixed(
             samples,
             max(arrivals, default=now_seconds),
-            is_silent=level_dbfs(samples) < SILENT_DBFS,
-            speakers=frozenset(user_id for user_id in heard if spoken[user_id].is_speech),
+            is_silent=not heard or level_dbfs(samples) < SILENT_DBFS,
+            speakers=frozenset([user_id for user_id in heard if spoken[user_id].is_speech]),
         )
 
     def skip(self, frames: int) -> None:
@@ -287,7 +287,7 @@ class Receiver:
             if owner is not None:
                 user_id, opus = owner
                 # A key opens a packet only once.
-                self._held[index] = replace(held, open_frame=_already(opus))
+                self._held[index] = held._replace(open_frame=_already(opus))
                 self._count(identified=1)
                 self.speaking(ssrc, user_id)
                 return  # what is held has changed; others have their turn in the next tick

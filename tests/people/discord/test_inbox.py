@@ -68,3 +68,13 @@ def test_filling_from_another_thread_while_it_is_emptied_loses_nothing() -> None
 
     assert taken == list(range(count))
     assert inbox.dropped == 0
+
+
+def test_a_datagram_that_has_waited_elsewhere_has_come_earlier_and_what_was_dropped_there_is_counted() -> None:
+    inbox = Inbox(lambda: 10.0, limit_datagrams=1)
+    inbox.offer(b"gives way")
+    inbox.offer(b"waited", waited_seconds=0.5)
+    inbox.overran(3)
+
+    assert inbox.take()[1] == [Datagram(b"waited", 9.5)]
+    assert inbox.dropped == 4

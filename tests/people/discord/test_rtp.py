@@ -14,6 +14,7 @@ from plexbridge.people.discord.rtp import (
     DatagramRefused,
     Defect,
     RtpPacket,
+    Sealer,
     SequenceWindow,
     Transport,
     audio_ssrc,
@@ -216,3 +217,34 @@ def test_a_sender_that_counts_anew_far_behind_is_new_again() -> None:
     assert window.add(30_000 - WINDOW_PACKETS)
     assert window.add(30_000 - WINDOW_PACKETS + 1)
     assert not window.add(30_000 - WINDOW_PACKETS)
+
+
+@EACH_MODE
+def test_what_is_sealed_is_opened_by_the_other_side(mode: str) -> None:
+    packet = RtpPacket(ssrc=2**32 - 1, sequence=65_535, timestamp=2**32 - 1, payload=OPUS)
+    sealer = Sealer()
+    sealer.connected(mode, KEY)
+
+    assert Transport(mode, KEY).open(sealer.seal(packet)) == packet
+
+
+@EACH_MODE
+def test_no_nonce_comes_twice_though_the_same_key_comes_again(mode: str) -> None:
+    packet = RtpPacket(ssrc=1, sequence=1, timestamp=1, payload=OPUS)
+    sealer = Sealer()
+    nonces = []
+    for _ in range(3):
+        sealer.connected(mode, KEY)
+        nonces += [sealer.seal(packet)[-4:] for _ in range(5)]
+
+    assert nonces == [number.to_bytes(4, "big") for number in range(15)]
+
+
+def test_nothing_is_sealed_without_a_session_or_with_an_unusable_key() -> None:
+    sealer = Sealer()
+    with pytest.raises(LocalProtocolError):
+        sealer.seal(RtpPacket(1, 1, 1, OPUS))
+    with pytest.raises(LocalProtocolError):
+        sealer.connected(AES, bytes(16))
+    with pytest.raises(LocalProtocolError):
+        sealer.connected("xsalsa20_poly1305", KEY)

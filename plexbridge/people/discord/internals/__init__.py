@@ -1,6 +1,6 @@
 """Everything that touches the inside of discord.py 2.7.1; `library.check_library` has made sure that it is this one.
 
-discord.py sends voice but does not receive it. Eight things here go beyond its public interface. `patches` puts into
+discord.py sends voice but does not receive it. Nine things here go beyond its public interface. `patches` puts into
 the place of discord.py's own, before a client connects:
 
 * where Discord is: attributes of two classes (`prepare`);
@@ -20,6 +20,7 @@ the place of discord.py's own, before a client connects:
 
 * messages of the voice gateway: a hook sees each after discord.py has handled it (who speaks with which SSRC, who left,
   the session's key);
+* sending, which makes the key anew for each packet and has the dearer one of Discord's two ciphers only (`send_opus`);
 * the DAVE session: looked up for every frame, because it is made anew whenever the group or the connection changes,
   and made where discord.py makes none, in a call that begins without encryption.
 """

@@ -10,10 +10,11 @@ from typing import Any
 
 import davey
 
-from plexbridge.errors import VoiceEnded
+from plexbridge.errors import LocalProtocolError, VoiceEnded
 from plexbridge.people.discord.endings import Cause, Ending
 from plexbridge.people.discord.inbox import Connected, Inbox, Left, Speaking
 from plexbridge.people.discord.internals.states import MOVE_SECONDS, ConnectionState, forget, reader_of
+from plexbridge.people.discord.rtp import MODES, RtpPacket, Sealer
 from plexbridge.people.discord.status import Encryption
 from plexbridge.people.discord.stream import FrameRefused, Refusal
 
@@ -34,7 +35,7 @@ _DAVE_MARKER = b"\xfa\xfa"
 _CLEAR_SECONDS = 10
 """How long frames in clear are still taken after the call has become encrypted: what was on its way."""
 
-SEND_FAULTS = (ValueError, TypeError, AttributeError, RuntimeError, OSError, struct.error)
+SEND_FAULTS = (ValueError, TypeError, AttributeError, RuntimeError, OSError, struct.error, LocalProtocolError)
 """What sending raises while a reconnect is replacing session, key and socket: the packet is lost, nothing more."""
 
 
@@ -61,7 +62,15 @@ class VoiceLink(discord.VoiceClient):
         self._is_speaking_said = False
         self._speaking = asyncio.Lock()
         self._keepalive: asyncio.Task[None] | None = None
+        self._sealer = Sealer()
+        self._sealed_with: list[int] | None = None
+        """The key as discord.py has it, which makes a new list for each session."""
         super().__init__(client, channel)
+
+    @property
+    def supported_modes(self) -> tuple[str, ...]:  # type: ignore[override]  # discord.py's is an attribute
+        """The modes that may be chosen for the transport; the order is the server's."""
+        return MODES
 
     def create_connection_state(self) -> voice_state.VoiceConnectionState:
         """Have our hook see each message of the voice gateway."""
@@ -80,13 +89,23 @@ class VoiceLink(discord.VoiceClient):
         reader_of(self._connection).read(self.inbox)
 
     def send_opus(self, packet: bytes) -> bool:
-        """Send one Opus packet of 20 ms; return whether it could be."""
+        """Send one Opus packet of 20 ms; return whether it could be.
+
+        discord.py's own makes its key anew for each packet, and has the dearer one of the two ciphers only.
+        """
+        state = self._connection
         try:
-            self.send_audio_packet(packet, encode=False)
+            if state.secret_key is not self._sealed_with:
+                self._sealer.connected(state.mode, bytes(state.secret_key))
+                self._sealed_with = state.secret_key
+            if state.dave_protocol_version:
+                packet = state.dave_session.encrypt_opus(packet)  # type: ignore[union-attr]  # without one it is a fault
+            state.socket.send(self._sealer.seal(RtpPacket(state.ssrc, self.sequence, self.timestamp, packet)))
         except SEND_FAULTS:
             return False
-        # discord.py starts at 0 instead of wrapping around, which would shorten the packet before.
-        self.timestamp %= 1 << 32
+        finally:
+            self.pass_time(1)
+        self.sequence = (self.sequence + 1) % (1 << 16)
         return True
 
     def pass_time(self, frames: int) -> None:
