@@ -15,7 +15,6 @@ LONG = (
     "test_discord_faults.py",
     "test_benchmarks.py",
     "test_discord_joins.py",
-    "test_discord_call.py",
     "test_discord_run.py",
     "test_call_interop.py",
     "test_discord_commands.py",
