@@ -1,5 +1,6 @@
 """`plexbridge run` as a process between a loopback Discord and a model, for the live tests and the benchmarks."""
 
+import itertools
 import json
 import signal
 import subprocess
@@ -134,6 +135,19 @@ def wait_talking(control: Control, bridge: Bridge, channel_id: int, *people: int
             return
         assert time.monotonic() < deadline, "the conversation did not come to be"
         time.sleep(0.01)  # between two looks at another process
+
+
+def enter(control: Control, name: str, channel_id: int) -> int:
+    """Let a new person enter a channel; return its id."""
+    person = control.add_person(name)
+    control.join(person, channel_id)
+    return person
+
+
+def gaps_seconds(control: Control) -> list[float]:
+    """Return the times between the bot's packets within talk spurts."""
+    times = [arrival.at_seconds for arrival in control.received(control.ready.bot_id)]
+    return [gap for gap in (later - earlier for earlier, later in itertools.pairwise(times)) if gap < 0.2]
 
 
 def speech_part(folder: Path, start_seconds: float, end_seconds: float) -> Path:

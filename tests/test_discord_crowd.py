@@ -1,7 +1,8 @@
-"""A room full of people, from end to end: everybody is heard, by their right name, through a bad network."""
+"""People who speak at the same time, from end to end: everybody is heard, by their right name, also a room full."""
 
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -9,14 +10,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plexbridge.audio.pcm import FRAME_SECONDS, PEOPLE_RATE_HZ, Samples
+from plexbridge.audio.pcm import FRAME_SECONDS, MODEL_RATE_HZ, PEOPLE_RATE_HZ, Samples, from_int16
 from tests.command import model_at, start
-from tests.discord_bridge import Bridge, run_bridge, speech_part, wait_bot, wait_talking
-from tests.discord_server.control import Control, Faults, run_discord_server
+from tests.discord_bridge import (
+    Bridge,
+    enter,
+    gaps_seconds,
+    placed,
+    run_bridge,
+    speech_part,
+    wait_bot,
+    wait_talking,
+)
+from tests.discord_server.control import XCHACHA20, Control, Faults, run_discord_server
 from tests.discord_server.probing import wait_until
 from tests.discord_server.speech import TONE_LEVEL, encode, tone
+from tests.interop.environment import run_model_server
 from tests.test_discord_commands_bridge import ask
-from tests.truth import read_wav
+from tests.truth import compare, find_lag, read_wav, resampled
 
 pytestmark = pytest.mark.live
 
@@ -51,6 +62,61 @@ def strengths(sound: Samples) -> list[float]:
     seconds = np.arange(WINDOW_SAMPLES) / PEOPLE_RATE_HZ
     waves = [np.exp(2j * np.pi * hz * seconds) for hz in PITCHES_HZ]
     return [float(np.median(np.abs((windows * wave).mean(axis=1)))) * 2 / LEVEL for wave in waves]
+
+
+def test_two_people_who_speak_at_once_are_both_heard_by_the_model_and_both_hear_its_answer(
+    discord_server: Control, tmp_path: Path
+) -> None:
+    channel = discord_server.voice_channel()
+    first, second = speech_part(tmp_path, 0, 4), speech_part(tmp_path, 4.5, 8.5)
+    with run_model_server() as model, run_bridge(discord_server, tmp_path, model_at(model.url)) as bridge:
+        ada, bob = enter(discord_server, "Ada", channel), discord_server.add_person("Bob")
+        discord_server.join(bob, channel, mode=XCHACHA20)
+        wait_talking(discord_server, bridge, channel, ada, bob)
+        after = discord_server.last_index
+        discord_server.speak_wav(ada, first, wait=False)
+        discord_server.speak_wav(bob, second, wait=False)
+        for person in (ada, bob):
+            discord_server.wait("person", "spoke", after=after, user_id=person)
+        time.sleep(1.5)
+        bot = discord_server.ready.bot_id
+        arrivals = discord_server.received(bot)
+        gaps = gaps_seconds(discord_server)
+        heard = {person: discord_server.heard(person, bot) for person in (ada, bob)}
+        of_bob = discord_server.heard(ada, bob)
+        for person in (ada, bob):
+            discord_server.write_heard_wav(person, bot, tmp_path / f"{person}.wav")
+        discord_server.leave(ada)
+        discord_server.leave(bob)
+        seconds = wait_bot(discord_server, channel, is_there=False)
+        model.wait_state(lock_held=False)
+        received = resampled(from_int16(model.received()), MODEL_RATE_HZ)
+        ended = bridge.stop()
+
+    sentences = [read_wav(path) for path in (first, second)]
+    mix = sum(placed(each, find_lag(each, received)[0], received.size) for each in sentences)
+    assert find_lag(np.asarray(mix, np.float32), received)[1] >= 0.9, "the model heard both"
+    for person in (ada, bob):
+        answer = read_wav(tmp_path / f"{person}.wav")
+        match = compare(received, answer)
+        assert match.correlation >= 0.9, "the answer is what the model heard"
+        protections = Counter(packet.protection for packet in heard[person])
+        assert protections["clear"] == 0
+        assert protections["dave"] > 150
+        opus = [packet.opus for packet in heard[person]]
+        assert opus == [packet.opus for packet in heard[ada]][-len(opus) :], "both hear the same stream"
+    assert len(of_bob) >= 200, "people go on hearing each other"
+    assert all(arrival.is_encrypted or arrival.is_silence for arrival in arrivals)
+    assert [after.sequence for after in arrivals] == [
+        (arrivals[0].sequence + index) % 65536 for index in range(len(arrivals))
+    ]
+    assert np.mean(gaps) == pytest.approx(0.02, abs=0.001)
+    assert seconds <= 1.0
+    assert (ended.code, "Traceback" in ended.stderr) == (0, False)
+    assert ended.seconds < 3
+    with_words = discord_server.messages(channel)
+    assert with_words, "the model's words stand in the channel's chat"
+    assert all("@" not in message["content"].replace("@\u200b", "") for message in with_words)
 
 
 def test_eight_people_at_once_are_heard_each_by_name_and_a_lost_packet_costs_one_frame(

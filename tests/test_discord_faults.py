@@ -20,8 +20,11 @@ OTHER_CODES = (1000, 1001, 4001, 4002, 4003, 4004, 4005, 4011, 4012, 4016, 4017,
 """All others with which the voice gateway closes, but for those that end the conversation."""
 SHORT_HOLE_SECONDS = 1.5
 """What these take is a tenth of it; other programs may use the computer."""
+LONG_HOLE_SECONDS = 10.0
 LONG = {"op 9 false", "deaf: dave", "deaf: transport"}
 """Until these are noticed, or mended by discord.py, a few seconds pass."""
+CALM_SECONDS = 30.0
+"""How long an answer without a hole is waited for: a busy computer makes holes of its own."""
 UNHEARD = "I cannot hear you: "
 SEED_VARIABLE = "PLEXBRIDGE_TEST_SEED"
 SEQUENCE_FAULTS = 8
@@ -60,11 +63,11 @@ def assert_read(name: str, read: list[str]) -> None:
 def test_who_talks_on_is_heard_again(name: str, stage: Stage) -> None:
     FAULTS[name].prepare(stage.scene)
 
-    felt = stage.talker.feel_sentence(lambda: FAULTS[name].act(stage.scene))
+    felt = stage.talker.feel_sentence(lambda: FAULTS[name].act(stage.scene), within_seconds=CALM_SECONDS)
 
     FAULTS[name].clean_up(stage.scene)
     assert felt.answered_seconds is not None, felt
-    assert name in LONG or felt.hole_seconds < SHORT_HOLE_SECONDS, felt
+    assert felt.hole_seconds < (LONG_HOLE_SECONDS if name in LONG else SHORT_HOLE_SECONDS), felt
     assert_read(name, felt.read)
 
 
@@ -81,7 +84,7 @@ def test_a_new_sentence_is_answered(name: str, stage: Stage) -> None:
 
 @pytest.mark.parametrize("code", OTHER_CODES)
 def test_whatever_the_voice_gateway_closes_with_people_are_heard_again(code: int, stage: Stage) -> None:
-    felt = stage.talker.feel_sentence(lambda: closed(code)(stage.scene))
+    felt = stage.talker.feel_sentence(lambda: closed(code)(stage.scene), within_seconds=CALM_SECONDS)
 
     assert felt.answered_seconds is not None, felt
     assert felt.hole_seconds < SHORT_HOLE_SECONDS, felt
@@ -97,7 +100,7 @@ def test_two_moves_after_a_reconnect_are_followed(stage: Stage) -> None:
         assert stage.control.wait_secure(stage.ada)
         FAULTS["servers"].act(stage.scene)
 
-    felt = stage.talker.feel_sentence(reconnect_and_move)
+    felt = stage.talker.feel_sentence(reconnect_and_move, within_seconds=CALM_SECONDS)
 
     assert felt.hole_seconds < SHORT_HOLE_SECONDS, felt
     assert felt.read == []
@@ -118,7 +121,7 @@ def test_faults_in_any_order_and_before_the_last_one_is_mended(stage: Stage) -> 
             time.sleep(chance.uniform(0.0, 1.0))  # before, during or after the recovery: part of the sequence
             FAULTS[name].clean_up(stage.scene)
 
-    felt = stage.talker.feel_sentence(suffer, within_seconds=30)
+    felt = stage.talker.feel_sentence(suffer, within_seconds=60)
 
     print(felt)
     assert felt.answered_seconds is not None, felt

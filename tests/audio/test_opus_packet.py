@@ -73,6 +73,7 @@ def packets_of_counted_frames(draw: st.DrawFn) -> bytes:
     return header + paddings + lengths + bytes(max(0, body_bytes + padding_bytes))
 
 
+@pytest.mark.no_cover  # the same lines again and again, which other tests cover
 @settings(max_examples=2000)
 @given(packet=packets_of_one_or_two_frames() | packets_of_counted_frames() | st.binary(max_size=40))
 @example(b"")

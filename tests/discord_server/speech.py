@@ -2,6 +2,7 @@
 
 import base64
 import math
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,12 @@ def encode(samples: Samples) -> list[bytes]:
         return [encoder.encode(frame) for frame in padded.reshape(-1, PEOPLE_FRAME_SAMPLES)]
 
 
+@lru_cache(maxsize=16)
+def _whistle(hz: float, seconds: float) -> tuple[bytes, ...]:
+    """Return the packets of a tone; a minute takes half a second to encode, and the same are wanted again and again."""
+    return tuple(encode(tone(hz, seconds)))
+
+
 def packets_of(source: Json) -> list[bytes]:
     """Return the packets of a control request: `{"wav": path}`, `{"tone": {"hz", "seconds"}}`, `{"packets": [base64]}`.
 
@@ -54,7 +61,7 @@ def packets_of(source: Json) -> list[bytes]:
         case {"wav": str(path)}:
             return encode(read_wav(Path(path)))
         case {"tone": {"hz": hz, "seconds": seconds}}:
-            return encode(tone(float(hz), float(seconds)))
+            return list(_whistle(float(hz), float(seconds)))
         case {"packets": [*packets]}:
             return [base64.b64decode(packet) for packet in packets]
     raise ValueError("speech must be a wav, a tone or packets")

@@ -511,6 +511,7 @@ def simulate(model: Model, *, seconds: float) -> Conversation:
     return result
 
 
+@pytest.mark.no_cover  # the same lines again and again, which other tests cover
 @pytest.mark.parametrize(
     ("speed", "withheld_share", "heard_after_seconds"),
     [(1.6, 0, 0.16), (1.0, 0, 0.18), (0.99, 0.01, 0.28), (0.95, 0.05, 0.3), (0.5, 0.5, 0.8)],

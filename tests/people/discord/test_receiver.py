@@ -667,6 +667,7 @@ def test_a_room_too_full_turns_the_newest_away_until_somebody_is_silent() -> Non
         assert receiver.statistics().total.received == 2 * SPEAKER_LIMIT - 1
 
 
+@pytest.mark.no_cover  # the same lines again and again, which other tests cover
 def test_memory_stays_bounded_whatever_is_sent() -> None:
     chance = random.Random(2)
 
@@ -692,6 +693,7 @@ def test_memory_stays_bounded_whatever_is_sent() -> None:
         assert grown < SPEAKER_LIMIT * 30_000
 
 
+@pytest.mark.no_cover  # the same lines again and again, which other tests cover
 def test_two_thousand_people_who_came_and_went_leave_nothing_behind() -> None:
     words = talk(7, seconds=0.06)
     process = psutil.Process()
