@@ -8,13 +8,14 @@ from random import Random
 import click
 import trio
 
+from plexbridge.audio.hearing import HearingSettings
 from plexbridge.config import Config, WebConfig, mask_url
 from plexbridge.errors import PlexbridgeError
 from plexbridge.model.pool import Pool, open_pool
 from plexbridge.people.discord.library import check_library
 from plexbridge.people.web.door import Door, open_door
-from plexbridge.people.web.front import open_front
-from plexbridge.service import Failures, open_backend, probe_model, session_settings
+from plexbridge.people.web.front import open_front as open_web_front
+from plexbridge.service import Failures, open_backend, open_hearing, probe_model, session_settings
 from plexbridge.talk import Talk, hold_talk
 
 
@@ -32,12 +33,13 @@ async def run_service(config: Config) -> None:
             probe = partial(probe_model, persona=config.persona)
             opened = open_pool(backends, slot_seconds=config.queue.slot_seconds, probe=probe)
             pool = await stack.enter_async_context(opened)
-            models = ", ".join(f"model {backend.model.name} at {mask_url(backend.url)}" for backend in backends)
+            hearing = await stack.enter_async_context(open_hearing(config.hearing))
             fronts = [
-                await stack.enter_async_context(_open_discord(config, pool)),
-                await stack.enter_async_context(_open_web(config, pool, door)),
+                await stack.enter_async_context(_open_discord(config, pool, hearing)),
+                await stack.enter_async_context(_open_web(config, pool, hearing, door)),
             ]
-            print("; ".join(("plexbridge is ready", models, *filter(None, fronts))), flush=True)
+            models = (f"model {backend.model.name} at {mask_url(backend.url)}" for backend in backends)
+            print("; ".join(("plexbridge is ready", ", ".join(models), *filter(None, fronts))), flush=True)
             await trio.sleep_forever()
     failure = failures.principal()
     if failure is not None:
@@ -45,7 +47,7 @@ async def run_service(config: Config) -> None:
 
 
 @asynccontextmanager
-async def _open_discord(config: Config, pool: Pool) -> AsyncIterator[str | None]:
+async def _open_discord(config: Config, pool: Pool, hearing: HearingSettings) -> AsyncIterator[str | None]:
     if config.discord.token is None:
         click.echo("Discord: off. To turn it on, set PLEXBRIDGE_DISCORD_TOKEN to the token of your bot.", err=True)
         yield None
@@ -63,7 +65,7 @@ async def _open_discord(config: Config, pool: Pool) -> AsyncIterator[str | None]
             settings = session_settings(config.audio)
             return await hold_talk(talk, persona=persona, settings=settings, renewal=config.renewal, random=Random())
 
-        async with open_discord_front(config, pool, store, converse) as front:
+        async with open_discord_front(config, pool, store, hearing, converse) as front:
             yield front.description
 
 
@@ -77,9 +79,11 @@ async def _open_door(web: WebConfig) -> AsyncIterator[Door | None]:
 
 
 @asynccontextmanager
-async def _open_web(config: Config, pool: Pool, door: Door | None) -> AsyncIterator[str | None]:
+async def _open_web(
+    config: Config, pool: Pool, hearing: HearingSettings, door: Door | None
+) -> AsyncIterator[str | None]:
     if door is None:
         yield None
         return
-    async with open_front(config, pool, door) as front:
+    async with open_web_front(config, pool, hearing, door) as front:
         yield front.description

@@ -11,12 +11,15 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from math import inf
+from typing import NoReturn
 
 import trio
 
 from plexbridge import logs
+from plexbridge.audio.hearing import HearingSettings
 from plexbridge.audio.opus import MODEL_UPLINK
-from plexbridge.config import AudioConfig, ModelConfig, PersonaConfig
+from plexbridge.audio.vad import Networks
+from plexbridge.config import AudioConfig, HearingConfig, ModelConfig, PersonaConfig
 from plexbridge.errors import ConfigError, LinkError, ModelLimit, PlexbridgeError
 from plexbridge.model.answers import Echo
 from plexbridge.model.conversation import Conversation, State
@@ -32,6 +35,9 @@ from plexbridge.session.session import SessionSettings, run_session
 logger = logging.getLogger(__name__)
 
 LOOPBACK_HOST = "127.0.0.1"
+NETWORKS_SECONDS = 0.5
+"""How often it is looked whether more people speak than there are networks to listen to them; so long one of them is
+listened to less well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,24 @@ async def open_backend(model: ModelConfig) -> AsyncIterator[Backend]:
         nursery.start_soon(serve_loopback, LoopbackServer(Echo), listeners)
         yield Backend(model, url, dial)
         nursery.cancel_scope.cancel(reason="its user has finished")
+
+
+@asynccontextmanager
+async def open_hearing(hearing: HearingConfig) -> AsyncIterator[HearingSettings]:
+    """Yield how people are listened to, on whatever front; meanwhile there are networks enough for who speaks."""
+    settings = HearingSettings(has_noise_gate=hearing.noise_gate)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_keep_networks, settings.networks)
+        yield settings
+        nursery.cancel_scope.cancel(reason="nobody listens any more")
+
+
+async def _keep_networks(networks: Networks) -> NoReturn:
+    """Have enough of them, made where nobody waits for it."""
+    while True:
+        while networks.are_scarce:
+            await trio.to_thread.run_sync(networks.make)
+        await trio.sleep(NETWORKS_SECONDS)
 
 
 @dataclass(slots=True)

@@ -73,8 +73,14 @@ def run_bridge(
     `is_counted` makes it one that says how many tasks and so on it has.
     """
     everything = {**discord_at(control), **WHISTLING, **settings, "PYTHONPATH": str(ROOT)}
-    module = "tests.counted_bridge" if is_counted else "plexbridge"
-    with start("run", cwd=folder, settings=everything, module=module) as process:
+    with run_service(folder, everything, module="tests.counted_bridge" if is_counted else "plexbridge") as bridge:
+        yield bridge
+
+
+@contextmanager
+def run_service(folder: Path, settings: Mapping[str, str], *, module: str = "plexbridge") -> Iterator[Bridge]:
+    """Run `plexbridge run` with these settings alone, ready inside the block; what still runs at the end is stopped."""
+    with start("run", cwd=folder, settings=settings, module=module) as process:
         assert process.stdout is not None
         bridge = Bridge(process, "")
         reader = threading.Thread(target=_collect, args=(process, bridge._log))

@@ -9,7 +9,7 @@ from plexbridge.config import Config
 from plexbridge.model.pool import open_pool
 from plexbridge.people.discord.front import Front, open_front
 from plexbridge.people.discord.room import Converse
-from plexbridge.service import open_backend, probe_model
+from plexbridge.service import open_backend, open_hearing, probe_model
 from plexbridge.store.settings import open_store
 from tests.discord_server.control import Control
 
@@ -25,6 +25,7 @@ async def open_front_at(control: Control, converse: Converse) -> AsyncIterator[F
             open_store(f"sqlite:///{folder}/settings.db") as store,
             open_backend(config.model[0]) as backend,
             open_pool([backend], slot_seconds=0, probe=partial(probe_model, persona=config.persona)) as pool,
-            open_front(config, pool, store, converse) as front,
+            open_hearing(config.hearing) as hearing,
+            open_front(config, pool, store, hearing, converse) as front,
         ):
             yield front

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -70,9 +71,32 @@ def test_the_service_says_that_it_is_ready_and_stops_cleanly(number: int, tmp_pa
 
     assert "ready" in line
     assert re.search(r"ws://127\.0\.0\.1:\d+/", line)
+    assert re.search(r"; page at http://127\.0\.0\.1:\d+/$", line)
     assert code == 0
     assert stdout == ""
     assert "Discord: off" in stderr
+
+
+def test_the_service_without_a_page_listens_nowhere_for_it(tmp_path: Path) -> None:
+    service = start("run", cwd=tmp_path, settings={"PLEXBRIDGE_WEB_ENABLED": "false"})
+    line = ready_line(service)
+    stop(service)
+
+    assert "ready" in line
+    assert "page" not in line
+
+
+def test_a_page_that_can_not_be_served_is_one_line_and_exit_code_2_before_anything_has_begun(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        ended = run("run", cwd=tmp_path, settings={"PLEXBRIDGE_WEB_PORT": str(port)})
+
+    assert ended.code == 2
+    assert ended.stdout == ""
+    assert ended.stderr.splitlines() == [
+        f"plexbridge: web.port: found {port}, expected a free port, as this one is in use: "
+        "stop the other program or set another port, 0 for any"
+    ]
 
 
 def test_ctrl_c_ends_a_call_with_valid_files(tmp_path: Path) -> None:

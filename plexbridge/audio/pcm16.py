@@ -1,7 +1,7 @@
 """Plain 16-bit samples in place of Opus, for browsers that can't code it: a decoder with the face of Opus' own.
 
 A frame is 960 samples at 48 kHz; it becomes 480 at 24 kHz, through a filter that keeps speech and lets nothing fold
-back. The filter remembers the end of the frame before, so that frames join without a seam, and delays by 0.7 ms.
+back. The filter remembers the end of the frame before, so that frames join without a seam, and delays by 0.6 ms.
 
 A pure core.
 """

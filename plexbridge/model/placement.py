@@ -129,7 +129,10 @@ class Placement:
         return sum((seat.model == model) + (seat.spare == model) for seat in self._seats.values())
 
     def queue(self) -> list[int]:
-        """Return the numbers of those who wait, in the order in which they will get places if nobody else comes."""
+        """Return the numbers of those who wait, in the order in which they will get places.
+
+        Others may come, and who waits for a certain model may have to let others go first.
+        """
         places = self._places_by_guild()
         waiting = {number: seat for number, seat in self._seats.items() if seat.model is None}
         order: list[int] = []

@@ -20,7 +20,7 @@ from plexbridge.model.health import Health, ModelStatus, Trouble, trouble_of
 from plexbridge.model.placement import Placement
 from plexbridge.model.standing import Standing, expect_wait
 from plexbridge.model.ticket import Ticket
-from plexbridge.model.turns import Turn, Turns
+from plexbridge.model.turns import Turn, Turns, to_end
 from plexbridge.service import Backend
 
 logger = logging.getLogger(__name__)
@@ -101,14 +101,19 @@ class Pool:
 
     def standing(self, number: int) -> Standing | None:
         """Return somebody's place in the queue; None for who has a place at a model."""
-        queue = self.placement.queue()
+        seats = self.placement.seats
+        only = seats[number].only
+        # Whoever wants another model only is in nobody's way.
+        queue = [each for each in self.placement.queue() if only is None or seats[each].accepts(only)]
         if number not in queue:
             return None
         place = queue.index(number) + 1
-        ends_seconds = self._rules.expect_ends(self._turns.values(), trio.current_time())
+        turns = [turn for each, turn in self._turns.items() if only in (None, seats[each].model)]
+        ends_seconds = self._rules.expect_ends(turns, trio.current_time())
         wait_seconds = expect_wait(place, ends_seconds, self._rules.slot_seconds)
-        is_known = wait_seconds is not None and isfinite(wait_seconds) and bool(self.working())
-        return Standing(place, wait_seconds if is_known else None, is_outage=not self.working())
+        is_outage = not any(seats[number].accepts(model) for model in self.working())
+        is_known = wait_seconds is not None and isfinite(wait_seconds) and not is_outage
+        return Standing(place, wait_seconds if is_known else None, is_outage=is_outage, only=only)
 
     def resume(self, number: int) -> Backend:
         """Return the model that somebody connects to."""
@@ -217,10 +222,10 @@ class Pool:
         for number in self.placement.settle(working=working, ready=ready):
             logger.info("room %s has a place at model %s", self.placement.seats[number].room, self._model(number))
             self._turns.setdefault(number, Turn(now_seconds))
-        waiting = len(self.placement.queue())
-        for number in self._rules.to_pardon(self._turns, waiting):
+        ending = self._ending()
+        for number in self._rules.to_pardon(self._turns, ending):
             self._turns[number] = replace(self._turns[number], end_seconds=None)
-        for number in self._rules.to_warn(self._turns, waiting, now_seconds):
+        for number in self._rules.to_warn(self._turns, ending, now_seconds):
             self._turns[number] = replace(self._turns[number], end_seconds=now_seconds + self._rules.lead_seconds)
         for number in self._rules.over(self._turns, now_seconds):
             self._tickets[number].end_turn()
@@ -230,10 +235,14 @@ class Pool:
     def _due_seconds(self) -> float:
         """Return when time itself changes something next."""
         now_seconds = trio.current_time()
-        waiting = len(self.placement.queue())
-        due_seconds = [health.ready_seconds for health in self._healths.values()] if waiting else []
-        due_seconds += self._rules.dues(self._turns, waiting)
+        due_seconds = [health.ready_seconds for health in self._healths.values()] if self.placement.queue() else []
+        due_seconds += self._rules.dues(self._turns, self._ending())
         return min((each for each in due_seconds if each > now_seconds), default=inf)
+
+    def _ending(self) -> list[int]:
+        """Return whose turns have to end for those who wait."""
+        models = {number: self._model(number) for number in self._turns}
+        return to_end(self._turns, models, [self.placement.seats[number].only for number in self.placement.queue()])
 
 
 @asynccontextmanager

@@ -20,11 +20,17 @@ class Standing:
     wait_seconds: float | None
     """About how long it will take; None when that depends on the others."""
     is_outage: bool = False
-    """No model works at the moment."""
+    """No model that will do works at the moment."""
+    only: str | None = None
+    """The one model that will do; None: any."""
 
     def __str__(self) -> str:
         """Return the sentences for people."""
-        reason = "No speech model can be reached at the moment." if self.is_outage else "All models are taken."
+        if self.only is None:
+            reason = "No speech model can be reached at the moment." if self.is_outage else "All models are taken."
+        else:
+            trouble = "can't be reached at the moment" if self.is_outage else "is taken"
+            reason = f"Model {self.only} {trouble}."
         wait = "" if self.wait_seconds is None else f", {about(self.wait_seconds)}"
         return f"{reason} You are {ordinal(self.place)} in the queue{wait}."
 

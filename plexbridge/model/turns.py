@@ -1,10 +1,11 @@
 """Whose time at a model is up: a conversation has a limited time only while somebody waits.
 
-A pure core. As many conversations are warned as there are rooms that wait, the longest first, each when its time is
-nearly over; `lead_seconds` later its turn ends. Nobody is ended without the whole warning, however long they have had.
-A warning is taken back when those who waited have got a place otherwise, or gone.
+A pure core. As many conversations are warned as there are rooms that wait, the longest first of those whose model will
+do, each when its time is nearly over; `lead_seconds` later its turn ends. Nobody is ended without the whole warning,
+however long they have had. A warning is taken back when those who waited have got a place otherwise, or gone.
 """
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
@@ -28,36 +29,34 @@ class Turns:
         self.slot_seconds = slot_seconds or inf
         self.lead_seconds = min(WARNING_SECONDS, slot_seconds / 2)
 
-    def to_warn(self, turns: Mapping[int, Turn], waiting: int, now_seconds: float) -> list[int]:
-        """Return whom to warn now."""
-        return [number for number, due_seconds in self._next(turns, waiting) if due_seconds <= now_seconds]
+    def to_warn(self, turns: Mapping[int, Turn], ending: Iterable[int], now_seconds: float) -> list[int]:
+        """Return whom to warn now; `ending` are those who have to go, by `to_end`."""
+        return [number for number, due_seconds in self._next(turns, ending) if due_seconds <= now_seconds]
 
-    def to_pardon(self, turns: Mapping[int, Turn], waiting: int) -> list[int]:
-        """Return who may go on after all: of those who are warned, the last ones."""
-        warned = [number for number in _longest_first(turns) if turns[number].end_seconds is not None]
-        return warned[waiting:]
+    def to_pardon(self, turns: Mapping[int, Turn], ending: Iterable[int]) -> list[int]:
+        """Return who may go on after all, though warned."""
+        return [number for number in turns if turns[number].end_seconds is not None and number not in ending]
 
     def over(self, turns: Mapping[int, Turn], now_seconds: float) -> list[int]:
         """Return whose time is up."""
         ends = ((number, turn.end_seconds) for number, turn in turns.items())
         return [number for number, end_seconds in ends if end_seconds is not None and end_seconds <= now_seconds]
 
-    def dues(self, turns: Mapping[int, Turn], waiting: int) -> list[float]:
+    def dues(self, turns: Mapping[int, Turn], ending: Iterable[int]) -> list[float]:
         """Return when somebody is to be warned or ended."""
         ends = [turn.end_seconds for turn in turns.values() if turn.end_seconds is not None]
-        return [*ends, *(due_seconds for _, due_seconds in self._next(turns, waiting))]
+        return [*ends, *(due_seconds for _, due_seconds in self._next(turns, ending))]
 
     def expect_ends(self, turns: Iterable[Turn], now_seconds: float) -> list[float]:
         """Return in how many seconds each turn will end if somebody goes on waiting."""
         return [self._expect_end(turn, now_seconds) - now_seconds for turn in turns]
 
-    def _next(self, turns: Mapping[int, Turn], waiting: int) -> list[tuple[int, float]]:
-        """Return who is warned next, and when, as far as those who wait can need it."""
-        warned = sum(turn.end_seconds is not None for turn in turns.values())
-        unwarned = [number for number in _longest_first(turns) if turns[number].end_seconds is None]
+    def _next(self, turns: Mapping[int, Turn], ending: Iterable[int]) -> list[tuple[int, float]]:
+        """Return who is warned next, and when."""
         return [
             (number, turns[number].began_seconds + self.slot_seconds - self.lead_seconds)
-            for number in unwarned[: max(0, waiting - warned)]
+            for number in ending
+            if turns[number].end_seconds is None
         ]
 
     def _expect_end(self, turn: Turn, now_seconds: float) -> float:
@@ -66,5 +65,15 @@ class Turns:
         return max(turn.began_seconds + self.slot_seconds, now_seconds + self.lead_seconds)
 
 
-def _longest_first(turns: Mapping[int, Turn]) -> list[int]:
-    return sorted(turns, key=lambda number: (turns[number].began_seconds, number))
+def to_end(turns: Mapping[int, Turn], models: Mapping[int, str], wishes: Iterable[str | None]) -> list[int]:
+    """Return whose turns have to end so that all who wait get one, as far as that is possible.
+
+    `models` says where each turn is, `wishes` what each of those who wait wants: one model only, or any (None). Those
+    who are warned already come first, then the longest.
+    """
+    order = sorted(turns, key=lambda each: (turns[each].end_seconds is None, turns[each].began_seconds, each))
+    ending: list[int] = []
+    for wish in sorted(wishes, key=lambda each: each is None):  # who takes any takes what is left
+        fit = (number for number in order if number not in ending and wish in (None, models[number]))
+        ending += itertools.islice(fit, 1)
+    return ending

@@ -212,6 +212,60 @@ def test_a_second_place_is_one_of_the_same_model_if_that_has_one() -> None:
     assert core.take_spare(2, working=BOTH) == B
 
 
+def test_who_wants_one_model_only_waits_for_it_and_holds_up_nobody() -> None:
+    core = placement()
+    enter(core, 1)
+    core.enter(2, room=2, guild=2, only=A)
+    core.enter(3, room=3, guild=3)
+
+    assert settle(core) == [1, 3], "the other model is free for who takes any"
+    assert core.queue() == [2]
+    core.leave(3)
+    assert settle(core) == []
+    core.leave(1)
+    assert settle(core) == [2]
+    assert model(core, 2) == A
+
+
+def test_who_wants_a_model_only_that_is_lost_does_not_move_to_another() -> None:
+    core = placement()
+    core.enter(1, room=1, guild=1, only=A)
+    settle(core)
+    core.lose(1)
+    working = frozenset((B,))
+
+    assert settle(core, working) == []
+    assert model(core, 1) == A
+    assert not core.has_free(1, working)
+    enter(core, 2)
+    assert core.has_free(2, working)
+
+
+def test_a_model_that_does_not_work_is_tried_by_who_wants_it_only_though_another_is_free() -> None:
+    core = placement()
+    core.enter(1, room=1, guild=1, only=A)
+
+    assert settle(core, frozenset((B,))) == []
+    assert settle(core, frozenset((B,)), ready=frozenset((A,))) == [1]
+    assert model(core, 1) == A
+
+
+def test_a_second_place_is_to_be_had_while_those_wait_only_who_have_no_use_for_it() -> None:
+    core = placement(a=1, b=2)
+    enter(core, 1, 2)
+    settle(core)
+    core.enter(3, room=3, guild=3, only=A)
+    settle(core)
+
+    assert model(core, 2) == B
+    assert core.take_spare(2, working=BOTH) == B
+    core.drop_spare(2)
+    core.leave(1)
+    settle(core)
+    assert model(core, 3) == A
+    assert core.take_spare(3, working=BOTH) is None, "the one that is free is not the one it wants"
+
+
 class Rooms(RuleBasedStateMachine):
     """Rooms come, go, lose their models and take second places, and models fail and return."""
 
@@ -225,12 +279,12 @@ class Rooms(RuleBasedStateMachine):
         self.before: dict[int, str | None] = {}
         self.numbers = 0
 
-    @rule(guild=st.integers(1, 3), room=st.integers(1, 6))
-    def come(self, guild: int, room: int) -> None:
+    @rule(guild=st.integers(1, 3), room=st.integers(1, 6), only=st.sampled_from((None, None, "a", "b")))
+    def come(self, guild: int, room: int, only: str | None) -> None:
         """Somebody wants a model."""
         self.numbers += 1
         self.present.add(self.numbers)
-        self.core.enter(self.numbers, room=room, guild=guild)
+        self.core.enter(self.numbers, room=room, guild=guild, only=only)
         self.settle()
 
     @precondition(lambda self: self.present)
@@ -250,9 +304,8 @@ class Rooms(RuleBasedStateMachine):
         elif is_placed and how == "resume":
             self.core.resume(number)
         elif is_placed and how == "spare":
-            was_waiting = bool(self.core.queue())
             spare = self.core.take_spare(number, working=self.working)
-            assert spare is None or not was_waiting
+            assert spare is None or not any(self.core.seats[each].accepts(spare) for each in self.core.queue())
         elif how == "swap":
             self.core.swap(number)
         elif how == "drop":
@@ -276,10 +329,20 @@ class Rooms(RuleBasedStateMachine):
         before = {number: seat.model for number, seat in self.core.seats.items()}
         placed = self.core.settle(working=self.working, ready=self.ready)
         fresh = [number for number in placed if before[number] is None]
-        assert fresh == queue[: len(fresh)], "in the order that people were told"
+        if all(self.core.seats[number].only is None for number in queue):
+            assert fresh == queue[: len(fresh)], "in the order that people were told"
+        places = Counter(self.core.seats[number].guild for number, model in before.items() if model is not None)
+        for index, number in enumerate(fresh):
+            seat = self.core.seats[number]
+            rivals = {*queue} - {*fresh[: index + 1]}
+            for rival in (self.core.seats[each] for each in rivals):
+                if seat.model is not None and rival.accepts(seat.model):
+                    assert (places[seat.guild], seat.order) <= (places[rival.guild], rival.order)
+            places[seat.guild] += 1
         for number in placed:
             model = self.core.seats[number].model
             assert model is not None
+            assert self.core.seats[number].accepts(model)
             if model not in self.working:
                 assert model in self.ready
                 assert self.core.holders(model) == 1, "a model that is taken is not touched"
@@ -301,7 +364,9 @@ class Rooms(RuleBasedStateMachine):
     def nobody_waits_while_a_model_is_free(self) -> None:
         if self.core.queue():
             assert not any(self.core.has_free(number, self.working) for number in self.core.queue())
-            assert not any(not self.core.holders(model) for model in self.ready)
+            for model in self.ready:
+                is_wanted = any(self.core.seats[number].accepts(model) for number in self.core.queue())
+                assert self.core.holders(model) or not is_wanted
 
     @invariant()
     def the_queue_is_fair(self) -> None:

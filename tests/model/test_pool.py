@@ -466,3 +466,29 @@ async def test_a_call_that_is_lost_beside_another_one_at_the_same_model_shows_th
             ticket.lost(first, LOST)
 
     assert [each.trouble for each in pool.statuses()] == [None]
+
+
+async def test_for_who_wants_one_model_only_the_conversation_there_ends_however_long_another_has_lasted(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_two_models(slot_seconds=SLOT_SECONDS) as pool:
+        with pool.request(FIRST, FIRST, only="b"):
+            await trio.sleep(100)
+            with pool.request(SECOND, SECOND) as second, pool.request(THIRD, THIRD, only="b") as third:
+                assert second.model == "a"
+                assert str(third.standing) == "Model b is taken. You are 1st in the queue, about 9 minutes."
+                await trio.sleep(441)
+                assert [pool.end_seconds(number) is not None for number in (1, 2)] == [True, False]
+                with pool.request(4, 4) as fourth:
+                    assert (fourth.standing, third.standing) == (Standing(2, 159.0), Standing(1, 59.0, only="b"))
+
+
+async def test_who_wants_a_model_only_that_fails_has_nothing_to_wait_for(autojump_clock: MockClock) -> None:
+    async with open_two_models() as pool:
+        with pool.request(FIRST, FIRST, only="a") as ticket:
+            assert not ticket.failed(UNREACHABLE), "there is no other one to use at once"
+            assert not ticket.may_wait
+        with pool.request(SECOND, SECOND, only="a") as ticket:
+            assert ticket.standing == Standing(1, None, is_outage=True, only="a")
+        with pytest.raises(LocalProtocolError):
+            pool.request(THIRD, THIRD, only="c")

@@ -16,6 +16,11 @@ from plexbridge.model.standing import Standing, expect_wait, ordinal
             Standing(1, None, is_outage=True),
             "No speech model can be reached at the moment. You are 1st in the queue.",
         ),
+        (Standing(2, 170.0, only="a"), "Model a is taken. You are 2nd in the queue, about 3 minutes."),
+        (
+            Standing(1, None, is_outage=True, only="a"),
+            "Model a can't be reached at the moment. You are 1st in the queue.",
+        ),
     ],
 )
 def test_the_place_and_the_wait_are_told_in_words(standing: Standing, sentence: str) -> None:

@@ -9,13 +9,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from math import inf
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 import trio
 
 from plexbridge import logs
 from plexbridge.audio.hearing import HearingSettings
-from plexbridge.audio.vad import Networks
 from plexbridge.config import Config, DiscordConfig
 from plexbridge.errors import ConfigError, DiscordLost
 from plexbridge.model.pool import Pool
@@ -31,9 +30,6 @@ from plexbridge.people.discord.rooms import Rooms
 
 READY_SECONDS = 60.0
 """For the gateway and all servers, after the log-in."""
-NETWORKS_SECONDS = 0.5
-"""How often it is looked whether more people speak than there are networks to listen to them; so long one of them is
-listened to less well."""
 
 
 class Store(Settings, ChoiceStore, Protocol):
@@ -54,7 +50,9 @@ class Front:
 
 
 @asynccontextmanager
-async def open_front(config: Config, pool: Pool, settings: Store, converse: Converse) -> AsyncIterator[Front]:
+async def open_front(
+    config: Config, pool: Pool, settings: Store, hearing: HearingSettings, converse: Converse
+) -> AsyncIterator[Front]:
     """Serve voice channels for the length of the block, as many at the same time as `pool` has places.
 
     `settings` keeps what people set. Raises ConfigError without a token, LibraryUnfit, DiscordError; in exception
@@ -70,7 +68,6 @@ async def open_front(config: Config, pool: Pool, settings: Store, converse: Conv
         guilds=frozenset(discord.guilds),
         channels=frozenset(discord.channels),
     )
-    hearing = HearingSettings(has_noise_gate=config.hearing.noise_gate)
     idle_seconds = config.hearing.idle_minutes * 60.0 or inf
     async with open_portal() as portal, _log_in(portal, discord, token) as bot:
         audiences = Audiences(settings, mode=Mode(discord.attention), idle_seconds=idle_seconds)
@@ -95,18 +92,9 @@ async def open_front(config: Config, pool: Pool, settings: Store, converse: Conv
         bot.watch(partial(portal.into_trio, rooms.changed))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rooms.run)
-            nursery.start_soon(_keep_networks, hearing.networks)
             portal.into_discord_soon(bot.serve_commands, answer)
             yield Front(bot, rooms)
             nursery.cancel_scope.cancel(reason="the front closes")
-
-
-async def _keep_networks(networks: Networks) -> NoReturn:
-    """Have enough of them, made where nobody waits for it."""
-    while True:
-        while networks.are_scarce:
-            await trio.to_thread.run_sync(networks.make)
-        await trio.sleep(NETWORKS_SECONDS)
 
 
 @asynccontextmanager

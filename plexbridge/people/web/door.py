@@ -7,7 +7,7 @@ and what to do.
 import errno
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,16 @@ import trio
 from plexbridge.config import WebConfig
 from plexbridge.errors import ConfigError
 
+SEND_BUFFER_BYTES = 32 * 1024
+"""Of each connection, which inherits it; Linux takes it twice. What a client does not read waits there: about as much
+sound as a page may be late by, instead of megabytes, which are minutes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Door:
     """A port that is listened at; nobody is let in yet."""
 
-    listeners: tuple[trio.SocketListener, ...]
+    listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]
     tls: ssl.SSLContext | None
     address: str
     """Of the page, for people."""
@@ -48,12 +52,13 @@ async def open_door(web: WebConfig) -> AsyncIterator[Door]:
 async def _listen(web: WebConfig) -> list[trio.SocketListener]:
     try:
         listeners = await trio.open_tcp_listeners(web.port, host=web.host)
-    except socket.gaierror as exc:
-        raise ConfigError(
-            (f'web.host: found "{web.host}", expected an address of this machine ({exc.strerror})',)
-        ) from exc
+    except (socket.gaierror, UnicodeError) as exc:  # the latter for a name that there can't be
+        fault = f'web.host: found "{web.host}", expected an address or a name of this machine'
+        raise ConfigError((fault,)) from exc
     except OSError as exc:
         raise ConfigError((_port_fault(web, exc),)) from exc
+    for listener in listeners:
+        listener.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     if web.port:
         return listeners
     # A name may stand for several addresses, and each would get a free port of its own.

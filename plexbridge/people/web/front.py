@@ -7,19 +7,23 @@ they end; they are cancelled here, a second later at most, whatever a client doe
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from http import HTTPStatus
 
 import trio
 
+from plexbridge.audio.hearing import HearingSettings
 from plexbridge.config import Config, WebConfig
 from plexbridge.model.pool import Pool
 from plexbridge.model.voices import VOICES
 from plexbridge.people.web.access import Access
+from plexbridge.people.web.client import converse
 from plexbridge.people.web.door import Door
 from plexbridge.people.web.files import read_page
 from plexbridge.people.web.http import Request, Response, sentence_response
-from plexbridge.people.web.server import GOODBYE_SECONDS, Server, WebSocketRoute
-from plexbridge.people.web.thin import converse
+from plexbridge.people.web.server import Server
+from plexbridge.people.web.visit import Surroundings
+from plexbridge.service import session_settings
 
 MODES = ("loopback", "model")
 
@@ -37,14 +41,23 @@ class Front:
 
 
 @asynccontextmanager
-async def open_front(config: Config, pool: Pool, door: Door) -> AsyncIterator[Front]:
+async def open_front(config: Config, pool: Pool, hearing: HearingSettings, door: Door) -> AsyncIterator[Front]:
     """Serve who comes through `door` for the length of the block."""
     access = make_access(config.web)
+    around = Surroundings(
+        pool,
+        config.persona,
+        session_settings(config.audio),
+        config.renewal,
+        hearing,
+        config.queue.place_seconds,
+        access.is_token,
+    )
     server = Server(
         access,
         {"/healthz": _answer_healthy, "/options": Options(config, access).answer}
         | {path: file.answer for path, file in read_page().items()},
-        {"/ws/voice": WebSocketRoute(converse, json.dumps({"type": "bye", "message": "plexbridge is stopping."}))},
+        {"/ws/voice": partial(converse, around=around)},
         clients=config.web.clients,
         tls=door.tls,
     )
@@ -59,7 +72,7 @@ async def open_front(config: Config, pool: Pool, door: Door) -> AsyncIterator[Fr
         try:
             yield Front(door)
         finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + 2 * GOODBYE_SECONDS):
+            with trio.CancelScope(shield=True):  # bounded by `say_goodbye`
                 await server.say_goodbye()
             connections.cancel(reason="the front closes")
 

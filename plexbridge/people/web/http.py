@@ -48,9 +48,9 @@ class Response:
 class Refused(Exception):
     """A request that can't be served; the connection ends with the response that says so."""
 
-    def __init__(self, status: HTTPStatus, sentence: str) -> None:
+    def __init__(self, status: HTTPStatus, sentence: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(sentence)
-        self.response = sentence_response(status, sentence)
+        self.response = sentence_response(status, sentence, headers)
 
 
 def sentence_response(status: HTTPStatus, sentence: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -1,4 +1,4 @@
-"""The web server: connections, what they may ask for, and how they all end.
+"""The web server: connections, what they may ask for, and how they all end. A conversation closes its WebSocket itself.
 
 Each connection is served in its own guard, so that whatever a client does costs only itself. A client that asks nothing
 gives way to one that comes when there are too many, the longest waiting first.
@@ -7,7 +7,6 @@ gives way to one that comes when there are too many, the longest waiting first.
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from math import inf
@@ -38,9 +37,7 @@ REQUESTS_PER_SECOND = 50
 REQUESTS_BURST = 100
 """On one connection: a page with all its files, a few times."""
 GOODBYE_SECONDS = 1.0
-"""For all WebSockets together, when the service stops."""
-GOING_AWAY = 1001
-"""The close code for that (RFC 6455, section 7.4.1)."""
+"""For all conversations together, when the service stops."""
 SILENT_SECONDS = 60.0
 """After a fault of ours has been logged: a client may be able to repeat it as often as it likes."""
 
@@ -77,14 +74,6 @@ _CLIENT_FAULTS = (
 """What connections end with that clients have broken."""
 
 
-@dataclass(frozen=True, slots=True)
-class WebSocketRoute:
-    """Where a conversation is held; `farewell` is the last message of each when the service stops."""
-
-    converse: Converse
-    farewell: str
-
-
 class Server:
     """Serves connections, of at most `clients` WebSockets, over whatever streams they come."""
 
@@ -92,41 +81,41 @@ class Server:
         self,
         access: Access,
         routes: Mapping[str, Route],
-        websockets: Mapping[str, WebSocketRoute],
+        websockets: Mapping[str, Converse],
         *,
         clients: int,
         tls: ssl.SSLContext | None,
     ) -> None:
         self._access = access
         self._routes = routes
-        self._websocket_routes = websockets
+        self._conversation_routes = websockets
         self._clients = clients
         self._tls = tls
         self._waiting: dict[trio.CancelScope, None] = {}
         self._connections = 0
         self._places = 0
-        self._websockets: dict[trio_websocket.WebSocketConnection, str] = {}
+        self._conversations: set[trio.CancelScope] = set()
+        self._has_ended = trio.Event()
         self._listening = trio.CancelScope()
         self._is_closing = False
         self._silent_until_seconds = -inf
         self._untold_faults = 0
 
-    async def serve(self, listeners: Sequence[trio.SocketListener]) -> None:
+    async def serve(self, listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]) -> None:
         """Serve until cancelled, or until `say_goodbye` and the end of the last connection; closes the listeners."""
         async with trio.open_nursery() as nursery:
             with self._listening:
                 await trio.serve_listeners(self.serve_stream, list(listeners), handler_nursery=nursery)
 
     async def say_goodbye(self) -> None:
-        """Take nobody in any more, and close every WebSocket, its farewell first; lasts at most GOODBYE_SECONDS."""
+        """Take nobody in any more, and cancel all conversations; they have GOODBYE_SECONDS to end."""
         self._is_closing = True
-        self._listening.cancel(reason="the service stops")
-        for scope in self._waiting:
+        for scope in (self._listening, *self._waiting, *self._conversations):
             scope.cancel(reason="the service stops")
         with trio.move_on_after(GOODBYE_SECONDS):
-            async with trio.open_nursery() as nursery:
-                for websocket, farewell in self._websockets.items():
-                    nursery.start_soon(_say_goodbye, websocket, farewell)
+            while self._conversations:
+                self._has_ended = trio.Event()
+                await self._has_ended.wait()
 
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one connection until it ends, and close its stream; nothing is raised for what goes wrong with it."""
@@ -176,7 +165,7 @@ class Server:
         try:
             while (request := await self._await_client(http.receive_request)) is not None:
                 self._check_host(request)
-                if request.path in self._websocket_routes:
+                if request.path in self._conversation_routes:
                     await self._serve_websocket(stream, request, http.early_bytes)
                     break
                 if not await http.send_response(await self._answer(request)):
@@ -219,7 +208,7 @@ class Server:
         return await route(request)
 
     async def _serve_websocket(self, stream: trio.abc.Stream, request: Request, early_bytes: bytes) -> None:
-        route = self._websocket_routes[request.path]
+        converse = self._conversation_routes[request.path]
         key = find_key(request)
         origin, host = request.headers.get("origin"), request.headers.get("host")
         if not self._access.allows_origin(origin, host=host):
@@ -229,11 +218,15 @@ class Server:
         self._places += 1
         try:
             async with open_websocket(stream, key, early_bytes) as websocket:
-                self._websockets[websocket] = route.farewell
-                try:
-                    await route.converse(websocket)
-                finally:
-                    del self._websockets[websocket]
+                with trio.CancelScope() as conversation:
+                    self._conversations.add(conversation)
+                    if self._is_closing:
+                        conversation.cancel(reason="the service stops")
+                    try:
+                        await converse(websocket)
+                    finally:
+                        self._conversations.remove(conversation)
+                        self._has_ended.set()
         finally:
             self._places -= 1
 
@@ -241,11 +234,3 @@ class Server:
 async def _shake_hands(stream: trio.SSLStream[trio.abc.Stream]) -> None:
     with trio.fail_after(REQUEST_SECONDS):
         await stream.do_handshake()
-
-
-async def _say_goodbye(websocket: trio_websocket.WebSocketConnection, farewell: str) -> None:
-    try:
-        await websocket.send_message(farewell)
-        await websocket.aclose(GOING_AWAY)
-    except _CLIENT_FAULTS:
-        pass  # it has just gone by itself

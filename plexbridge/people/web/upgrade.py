@@ -7,7 +7,6 @@ and not faster than a client with a voice needs.
 
 import base64
 import binascii
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -19,19 +18,17 @@ from plexbridge.people.web.frames import FrameCounter
 from plexbridge.people.web.http import READ_BYTES, REQUEST_SECONDS, Refused, Request
 from plexbridge.people.web.pace import Pace
 
-logger = logging.getLogger(__name__)
-
-MESSAGE_LIMIT_BYTES = 8 * 1024
+MESSAGE_LIMIT_BYTES = 16 * 1024
+"""Twice what a conversation takes, so that it can say itself what is too long; beyond it, 1009 is all that is said."""
 MESSAGE_QUEUE_LIMIT = 32
 """Messages that have come in and wait for the conversation, half a second's; when it is full nothing more is read."""
 FRAMES_PER_SECOND = 200
-"""Four times what a voice and its reports take."""
-FRAMES_BURST = 600
-PING_SECONDS = 10.0
-PONG_SECONDS = 10.0
-"""A client that has not answered a ping by then has gone, though nothing closed the connection."""
-CLOSE_SECONDS = 1.0
-"""For the closing handshake."""
+"""More than three times what a voice and its reports take."""
+FRAMES_BURST = 1_500
+"""More than a page sends at once that was held up for a while (see `allowance`)."""
+
+
+_WANTED = {"upgrade": "websocket", "sec-websocket-version": "13"}
 
 
 def find_key(request: Request) -> bytes:
@@ -42,9 +39,9 @@ def find_key(request: Request) -> bytes:
     headers = request.headers
     connection = [token.strip().lower() for token in headers.get("connection", "").split(",")]
     if request.method != "GET" or "upgrade" not in connection or headers.get("upgrade", "").lower() != "websocket":
-        raise Refused(HTTPStatus.UPGRADE_REQUIRED, "Here is a WebSocket, and nothing else.")
+        raise Refused(HTTPStatus.UPGRADE_REQUIRED, "Here is a WebSocket, and nothing else.", _WANTED)
     if headers.get("sec-websocket-version") != "13":
-        raise Refused(HTTPStatus.UPGRADE_REQUIRED, "Only version 13 of the WebSocket protocol is spoken here.")
+        raise Refused(HTTPStatus.UPGRADE_REQUIRED, "Only WebSockets of version 13 are spoken here.", _WANTED)
     key = headers.get("sec-websocket-key", "")
     try:
         is_key = len(base64.b64decode(key, validate=True)) == 16
@@ -59,10 +56,7 @@ def find_key(request: Request) -> bytes:
 async def open_websocket(
     stream: trio.abc.Stream, key: bytes, early_bytes: bytes
 ) -> AsyncIterator[trio_websocket.WebSocketConnection]:
-    """Accept the upgrade; the WebSocket lives for the length of the block and is closed properly if it ends well.
-
-    A client that is gone, by the pings, cancels the block.
-    """
+    """Accept the upgrade; the WebSocket works for the length of the block, which has to close it and to send pings."""
     async with trio.open_nursery() as nursery:
         client = _UpgradedStream(stream, key, early_bytes)
         with trio.fail_after(REQUEST_SECONDS):
@@ -71,25 +65,8 @@ async def open_websocket(
             )
             websocket = await request.accept()
         client.accepted.set()
-        nursery.start_soon(_keep_alive, websocket, nursery.cancel_scope)
         yield websocket
-        with trio.move_on_after(CLOSE_SECONDS):
-            await websocket.aclose()
         nursery.cancel_scope.cancel(reason="the conversation is over")
-
-
-async def _keep_alive(websocket: trio_websocket.WebSocketConnection, connection: trio.CancelScope) -> None:
-    while True:
-        await trio.sleep(PING_SECONDS)
-        with trio.move_on_after(PONG_SECONDS) as patience:
-            try:
-                await websocket.ping()
-            except trio_websocket.ConnectionClosed:
-                return
-        if patience.cancelled_caught:
-            logger.info("a client of the web page does not answer any more, its connection is given up")
-            connection.cancel(reason="no pong")
-            return
 
 
 class _UpgradedStream(trio.abc.Stream):

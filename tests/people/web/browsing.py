@@ -1,5 +1,6 @@
 """A client of the web server in memory, and the server's rules without any."""
 
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -11,11 +12,10 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_st
 
 from plexbridge.people.web.access import Access
 from plexbridge.people.web.http import Request, Response
-from plexbridge.people.web.server import Server, WebSocketRoute
+from plexbridge.people.web.server import Server
 
 HOST = "127.0.0.1:8080"
 HELLO = b"GET /hello HTTP/1.1\r\nHost: " + HOST.encode() + b"\r\n\r\n"
-FAREWELL = "farewell"
 
 
 async def answer_hello(request: Request) -> Response:
@@ -29,6 +29,10 @@ async def echo(websocket: WebSocketConnection) -> None:
             await websocket.send_message(await websocket.get_message())
     except ConnectionClosed:
         return
+    except trio.Cancelled:
+        with trio.move_on_after(1, shield=True):
+            await websocket.aclose(1001)
+        raise
 
 
 def make_server(
@@ -37,13 +41,14 @@ def make_server(
     routes: Mapping[str, Callable[[Request], Awaitable[Response]]] | None = None,
     converse: Callable[[WebSocketConnection], Awaitable[None]] = echo,
     clients: int = 2,
+    tls: ssl.SSLContext | None = None,
 ) -> Server:
     return Server(
         access or Access(token=None, origins=(), is_encrypted=False),
         {"/hello": answer_hello, **(routes or {})},
-        {"/ws": WebSocketRoute(converse, FAREWELL)},
+        {"/ws": converse},
         clients=clients,
-        tls=None,
+        tls=tls,
     )
 
 
@@ -57,17 +62,19 @@ class Answer:
 
 
 class Client:
-    """One connection of a client that writes what it likes."""
+    """One connection of a client that writes what it likes; with a `stream`, somebody else serves its other end."""
 
-    def __init__(self, server: Server, nursery: trio.Nursery) -> None:
-        self.stream, self._far_stream = memory_stream_pair()
+    def __init__(self, server: Server | None, nursery: trio.Nursery, *, stream: trio.abc.Stream | None = None) -> None:
+        ours, self._far_stream = memory_stream_pair()
+        self.stream: trio.abc.Stream = ours if stream is None else stream
         self._nursery = nursery
         self._server = server
         self._unread = b""
 
     def connect(self) -> "Client":
         """Have the server serve the connection."""
-        self._nursery.start_soon(self._server.serve_stream, self._far_stream)
+        if self._server is not None:
+            self._nursery.start_soon(self._server.serve_stream, self._far_stream)
         return self
 
     async def ask(self, request: bytes, *, method: str = "GET") -> Answer:
