@@ -106,7 +106,7 @@ class _Rows:
 
     def __init__(self, count: int, *shape: int) -> None:
         self._count = self._end = count
-        self._store: Powers = np.zeros((3 * count, *shape), np.float32)
+        self._store: Powers = np.zeros((2 * count, *shape), np.float32)
 
     @property
     def latest(self) -> Powers:

@@ -9,6 +9,7 @@ The settings below were chosen with `python -m benchmarks.opus_settings`.
 
 import ctypes
 import ctypes.util
+import functools
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -113,6 +114,7 @@ def _bindings() -> Any:
     return _opus
 
 
+@functools.cache
 def _coding_function(opus: Any, name: str, *types: Any) -> Callable[..., int]:
     """Return a function of libopus that takes bytes and addresses; pyogg's want pointers made anew for each packet."""
     function: Any = opus.libopus[name]
