@@ -44,7 +44,7 @@ LAYERS = (
         model.protocol model.conversation model.request model.text model.voices model.answers
         model.health model.placement model.standing model.turns
         session.ledger session.people session.retry session.takeover
-        session.renewal session.recap session.response
+        session.renewal session.recap session.response session.tap
         people.discord.attendance people.discord.attention people.discord.idleness
         people.discord.captions people.discord.inbox people.discord.spurts
         people.discord.rtp people.discord.stream people.discord.receiver
