@@ -1,8 +1,8 @@
 """Ogg pages with one Opus stream in them, written and read (RFC 3533, RFC 7845).
 
-The writer makes one page of each packet, so that nothing waits for a page to fill, or for a file one of many. The reader
-is liberal, because a conversation should survive what can be survived. Both generations of sphn are satisfied and
-understood.
+The writer makes one page of each packet, so that nothing waits for a page to fill; for a file it makes one of many. The
+reader is liberal, because a conversation should survive what can be survived. Both generations of sphn are satisfied
+and understood.
 
 Reading works in three steps. `_PageScanner` finds pages in a stream of bytes: a page counts only when its checksum
 is right, all else is skipped and counted. `OggOpusReader` follows the sequence numbers from page to page.
