@@ -43,6 +43,7 @@ LAYERS = (
         audio.vad audio.gate audio.echo audio.hearing
         model.protocol model.conversation model.request model.text model.voices model.answers
         model.health model.placement model.standing model.turns
+        recording.index recording.track
         session.ledger session.people session.retry session.takeover
         session.renewal session.recap session.response session.tap
         people.discord.attendance people.discord.attention people.discord.idleness
@@ -60,7 +61,10 @@ LAYERS = (
     layer("settings and logs", "config config_source config_faults logs", WAITING),
     layer(
         "stages",
-        "session.audience session.beat session.capture session.encode session.exchange session.link session.playback",
+        """
+        session.audience session.beat session.capture session.encode session.exchange session.link session.playback
+        recording.files recording.keeping recording.recorder
+        """,
         DISCORD,
     ),
     layer(
