@@ -23,9 +23,10 @@ from pydantic import (
 )
 
 from plexbridge.audio.opus import MODEL_UPLINK
-from plexbridge.config_faults import FROM_FILE, Origins, Shown, effective_lines, nearest
+from plexbridge.config_faults import FROM_FILE, Origins, Shown, effective_lines, nearest, quoted
 from plexbridge.config_source import read
 from plexbridge.errors import ConfigError, RequestError
+from plexbridge.model.identity import model_key
 from plexbridge.model.request import Dialect, build_request, clean_prompt, parse_address
 from plexbridge.model.voices import VOICES, check_voice
 from plexbridge.store.address import EXPECTED, in_folder, parse_store_url
@@ -175,6 +176,17 @@ class ModelConfig(_Table):
         except ConfigError as error:
             reason = error.faults[0].removeprefix("the model's url ")
             raise ValueError(f"a usable address: this one {reason}") from None
+        return url
+
+    @field_validator("url")
+    @classmethod
+    def _check_url_is_of_no_other(cls, url: str, info: ValidationInfo) -> str:
+        name = info.data.get("name")
+        if not url or name is None or info.context is None:
+            return url
+        holder = info.context.setdefault("addresses", {}).setdefault(model_key(url), name)
+        if holder != name:
+            raise ValueError(f"an address of its own: this one is the address of model {quoted(holder)} already")
         return url
 
     @field_validator("ca_file")

@@ -15,9 +15,9 @@ from plexbridge.config import PersonaConfig
 from plexbridge.errors import ModelLimit, PlexbridgeError
 from plexbridge.model.conversation import State
 from plexbridge.service import Backend, Failures, reserve_link
-from plexbridge.session.audience import Audience
 from plexbridge.session.ledger import Ledger
 from plexbridge.session.link import Link
+from plexbridge.session.relayed import RelayedPeople
 from plexbridge.session.session import SessionSettings, run_session
 
 
@@ -62,7 +62,7 @@ class Leg:
         self._whole.cancel(reason="the link is not needed")
 
     async def run(
-        self, people: Audience, persona: PersonaConfig, settings: SessionSettings, watch: Callable[[State], None]
+        self, people: RelayedPeople, persona: PersonaConfig, settings: SessionSettings, watch: Callable[[State], None]
     ) -> None:
         """Open the link, hold the session when it is its turn, and close the link."""
         logs.session_id.set(secrets.token_hex(3))
@@ -76,7 +76,7 @@ class Leg:
                 event.set()
 
     async def _hold(
-        self, people: Audience, persona: PersonaConfig, settings: SessionSettings, watch: Callable[[State], None]
+        self, people: RelayedPeople, persona: PersonaConfig, settings: SessionSettings, watch: Callable[[State], None]
     ) -> None:
         async with reserve_link(self.backend, persona, watch) as link:
             self.link = link

@@ -27,10 +27,10 @@ from plexbridge.leg import Leg
 from plexbridge.model.conversation import State
 from plexbridge.model.request import build_request
 from plexbridge.service import Backend, Failures, Progress
-from plexbridge.session.audience import Audience
 from plexbridge.session.link import Link
 from plexbridge.session.people import People
 from plexbridge.session.recap import with_recap
+from plexbridge.session.relayed import RelayedPeople
 from plexbridge.session.renewal import Renewal, Successor
 from plexbridge.session.session import SessionSettings
 
@@ -47,6 +47,9 @@ class Places(Protocol):
 
     def swap(self) -> None:
         """The second link is the one that is kept: with the end of `spare`'s block, the room of the first is free."""
+
+    def lost(self, backend: Backend, failure: PlexbridgeError | None) -> None:
+        """Take note of what became of a link that the conversation does without: the first one, or the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ class _Relay:
 
     def __init__(self, places: Places, people: People, terms: Terms, *, listens: Callable[[], None]) -> None:
         self._places = places
-        self._people = Audience(people)
+        self._people = RelayedPeople(people)
         self._terms = terms
         self._listens = listens
         self._limit_seconds: float | None = None
@@ -152,10 +155,13 @@ class _Relay:
                 if backend is None:
                     renewal.successor = Successor.NONE
                     return
-                if await self._offer(self._open(nursery, backend), renewal):
+                fresh = self._open(nursery, backend)
+                if await self._offer(fresh, renewal):
                     self._places.swap()
+                    self._places.lost(present.backend, present.failure)
                     await present.closed.wait()
                     return
+                self._places.lost(backend, fresh.failure)
         if not scope.cancelled_caught:
             renewal.successor = Successor.FAILED
             self._count(failed=1)

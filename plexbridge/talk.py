@@ -12,7 +12,7 @@ from typing import Protocol
 
 from plexbridge.config import PersonaConfig, RenewalConfig
 from plexbridge.errors import ModelSlow, PlexbridgeError, TurnOver
-from plexbridge.model.pool import Ticket
+from plexbridge.model.ticket import Ticket
 from plexbridge.relay import Terms, hold_relay
 from plexbridge.service import Backend, Progress
 from plexbridge.session.outage import converse_through_outages

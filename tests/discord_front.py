@@ -8,7 +8,7 @@ from functools import partial
 from plexbridge.config import Config
 from plexbridge.model.pool import open_pool
 from plexbridge.people.discord.front import Front, open_front
-from plexbridge.people.discord.rooms import Converse
+from plexbridge.people.discord.room import Converse
 from plexbridge.service import open_backend, probe_model
 from plexbridge.store.settings import open_store
 from tests.discord_server.control import Control

@@ -13,6 +13,7 @@ from plexbridge.errors import ConfigError, RequestError
 SHIPPED = Path(__file__).parents[1] / "config.toml"
 
 GPU = 'url = "wss://gpu.example:8998/api/chat"\n'
+OTHER_GPU = 'url = "wss://gpu-2.example:8998/api/chat"\n'
 ADVICE = 'such as ws://localhost:8998/api/chat, or dialect = "loopback"'
 
 
@@ -430,7 +431,7 @@ def test_a_loopback_has_only_a_name(key: str) -> None:
 @pytest.mark.parametrize(
     "models",
     [
-        f'[[model]]\nname = "a"\n{GPU}[[model]]\nname = "b"\n{GPU}[[model]]\nname = "a"\nsessions = 0\n{GPU}',
+        f'[[model]]\nname = "a"\n{GPU}[[model]]\nname = "b"\n{OTHER_GPU}[[model]]\nname = "a"\nsessions = 0\n{GPU}',
         f'[[model]]\nname = "moshi"\n{GPU}[[model]]\ndialect = "loopback"\n[[model]]\ndialect = "moshi"\n{GPU}',
     ],
 )
@@ -439,6 +440,32 @@ def test_two_models_can_not_share_a_name_given_or_by_default(models: str) -> Non
 
     assert faults[0].startswith("model[2].name: found ")
     assert faults[0].endswith(", expected a name that no other [[model]] has")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "wss://gpu.example:8998/api/chat",
+        "ws://GPU.example.:8998/api/chat/",
+        "wss://gpu.example:8998/api/chat?token=sesame",
+    ],
+)
+def test_two_models_can_not_share_an_address_in_whatever_spelling(url: str) -> None:
+    (fault,) = faults_of(f'[[model]]\nname = "a"\n{GPU}[[model]]\nname = "b"\nurl = "{url}"\n')
+
+    assert fault.startswith("model[1].url: found ")
+    assert fault.endswith(', expected an address of its own: this one is the address of model "a" already')
+    assert "sesame" not in fault
+
+
+def test_two_models_may_share_a_host_and_two_embedded_ones_are_two() -> None:
+    config = load_text(
+        f'[[model]]\nname = "a"\n{GPU}[[model]]\nname = "b"\nurl = "wss://gpu.example:8999/api/chat"\n'
+        '[[model]]\nname = "c"\nurl = "wss://gpu.example:8998/second/chat"\n'
+        '[[model]]\nname = "d"\ndialect = "loopback"\n[[model]]\nname = "e"\ndialect = "loopback"\n'
+    )
+
+    assert [model.name for model in config.model] == list("abcde")
 
 
 def test_loading_twice_does_not_remember_the_names_of_the_first_time() -> None:
@@ -494,7 +521,7 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(text: str, fault: st
 
 
 def test_an_unknown_key_of_a_model_is_named_with_the_nearest_one_at_its_place() -> None:
-    (fault,) = faults_of(f'[[model]]\nname = "a"\n{GPU}[[model]]\n{GPU}sesions = 3\n')
+    (fault,) = faults_of(f'[[model]]\nname = "a"\n{GPU}[[model]]\n{OTHER_GPU}sesions = 3\n')
 
     assert fault.startswith("model[1].sesions: found an unknown key, expected ")
     assert fault.endswith("; nearest: model[1].sessions")
@@ -583,14 +610,14 @@ def test_private_texts_are_the_prompt_and_what_is_in_queries() -> None:
 
 
 def test_models_are_found_by_name_and_the_first_is_the_default() -> None:
-    config = load_text(f'[[model]]\nname = "a"\n{GPU}[[model]]\nname = "beta"\n{GPU}')
+    config = load_text(f'[[model]]\nname = "a"\n{GPU}[[model]]\nname = "beta"\n{OTHER_GPU}')
 
     assert config.find_model().name == "a"
     assert config.find_model("beta") is config.model[1]
 
 
 def test_a_model_that_does_not_exist_is_answered_with_the_nearest_name() -> None:
-    config = load_text(f'[[model]]\nname = "a"\n{GPU}[[model]]\nname = "beta"\n{GPU}')
+    config = load_text(f'[[model]]\nname = "a"\n{GPU}[[model]]\nname = "beta"\n{OTHER_GPU}')
 
     with pytest.raises(RequestError, match="Did you mean beta"):
         config.find_model("bta")

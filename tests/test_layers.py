@@ -41,7 +41,7 @@ LAYERS = (
         """
         audio.mark audio.pcm audio.opus audio.opus_packet audio.ogg audio.playout audio.jitter audio.mixer audio.speaker
         audio.vad audio.gate audio.echo audio.hearing
-        model.protocol model.conversation model.request model.text model.voices model.answers
+        model.protocol model.conversation model.request model.identity model.text model.voices model.answers
         model.health model.placement model.standing model.turns
         recording.index recording.track
         session.ledger session.people session.retry session.takeover
@@ -62,21 +62,22 @@ LAYERS = (
     layer(
         "stages",
         """
-        session.audience session.beat session.capture session.encode session.exchange session.link session.playback
+        session.beat session.capture session.encode session.exchange session.link session.playback session.relayed
         recording.files recording.keeping recording.recorder
         """,
         DISCORD,
     ),
     layer(
         "assembly",
-        "session.session session.outage model.loopback model.lock model.pool service leg relay talk",
+        "session.session session.outage model.loopback model.lock model.pool model.ticket service leg relay talk",
         DISCORD,
     ),
     layer(
         "edges",
         """
         people.wav people.discord.portal people.discord.library people.discord.internals
-        people.discord.line people.discord.personas people.discord.voice people.discord.chat people.discord.rooms
+        people.discord.line people.discord.personas people.discord.voice people.discord.chat
+        people.discord.waiting people.discord.room people.discord.rooms
         people.discord.notice people.discord.bot people.discord.front
         people.discord.commands people.discord.listening people.discord.replies
         people.discord.slash

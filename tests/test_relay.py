@@ -50,6 +50,11 @@ class Model(SimulatedModel):
         await trio.sleep(self.connect_seconds)
         return _Noted(await super().dial(address), self.requests)
 
+    async def die(self, after_seconds: float) -> None:
+        """Break the first call off after a while."""
+        await trio.sleep(after_seconds)
+        await self.streams[1].aclose()
+
     def backend(self, *, renew_seconds: float = RENEW_SECONDS, limit_seconds: float | None = None) -> Backend:
         """Return where it is: a host of its own, as the lock of the machine is real."""
         url = f"ws://relay-{os.getpid()}-{next(NUMBERS)}/api/chat"
@@ -83,6 +88,9 @@ class OnePlace:
     def swap(self) -> None:
         """There is no second link that could be kept."""
 
+    def lost(self, backend: Backend, failure: PlexbridgeError | None) -> None:
+        """There is none that could be done without."""
+
 
 @dataclass
 class TwoPlaces:
@@ -92,6 +100,8 @@ class TwoPlaces:
     """The present one, and the other."""
     present: int = 0
     events: list[str] = field(default_factory=list)
+    failures: list[tuple[Backend, PlexbridgeError]] = field(default_factory=list)
+    """Of links that the conversation went on without."""
 
     @asynccontextmanager
     async def spare(self) -> AsyncIterator[Backend | None]:
@@ -106,6 +116,11 @@ class TwoPlaces:
         """Keep the other one."""
         self.present = 1 - self.present
         self.events.append("kept")
+
+    def lost(self, backend: Backend, failure: PlexbridgeError | None) -> None:
+        """Write failures down."""
+        if failure is not None:
+            self.failures.append((backend, failure))
 
 
 @dataclass
@@ -325,6 +340,7 @@ async def test_with_a_second_slot_the_next_link_stands_before_the_old_one_is_lef
     assert renewals.longest_gap_seconds == pytest.approx(FRAME_SECONDS)
     assert [len(model.requests) for model in models] == [2, 2]
     assert places.events == ["taken", "kept", "freed"] * 3
+    assert places.failures == []
     assert sum(ledger.frames_sent for ledger in call.ledgers) == pytest.approx(17 * 50, abs=4)
     assert call.people.told.count(State.WAITING) == 1
     assert_grid(call)
@@ -358,6 +374,9 @@ async def test_a_second_link_that_can_not_be_opened_leaves_the_old_one_until_the
     assert (renewals.moved, renewals.reopened, renewals.failed) == (0, 1, 1)
     assert call.began_seconds[1] == pytest.approx(RENEW_SECONDS, abs=0.6)
     assert places.events == ["taken", "freed"]
+    assert [(backend, type(failure)) for backend, failure in places.failures] == [
+        (places.backends[1], ModelUnreachable)
+    ]
     assert "a renewed link failed: ModelUnreachable: nobody answers" in caplog.text
     assert len(models[0].requests) == 2
 
@@ -372,6 +391,7 @@ async def test_a_second_link_that_is_not_open_at_the_deadline_is_given_up(
 
     assert (call.progress.renewals.moved, call.progress.renewals.reopened) == (0, 1)
     assert places.events == ["taken", "freed"]
+    assert places.failures == [], "it was not waited for any longer, which is not its model's fault"
     assert call.began_seconds[1] == pytest.approx(RENEW_SECONDS, abs=0.6)
     assert models[1].requests == []
 
@@ -382,16 +402,13 @@ async def test_a_link_that_is_lost_while_it_waits_for_its_turn_is_no_successor(
     models, call = [Model(nursery), Model(nursery)], talk(10)
     places = TwoPlaces([model.backend() for model in models])
 
-    async def cut() -> None:
-        await trio.sleep(SEARCH_SECONDS + 1)
-        await models[1].streams[1].aclose()
-
-    nursery.start_soon(cut)
+    nursery.start_soon(models[1].die, SEARCH_SECONDS + 1)
     await call.hold(places.backends[0], places)
 
     renewals = call.progress.renewals
     assert (renewals.moved, renewals.reopened, renewals.failed) == (0, 1, 1)
     assert places.events == ["taken", "freed"]
+    assert [(backend, type(failure)) for backend, failure in places.failures] == [(places.backends[1], ModelLost)]
 
 
 async def test_a_model_that_is_lost_when_the_next_link_stands_is_left_for_it(
@@ -400,17 +417,14 @@ async def test_a_model_that_is_lost_when_the_next_link_stands_is_left_for_it(
     models, call = [Model(nursery), Model(nursery)], talk(10)
     places = TwoPlaces([model.backend() for model in models])
 
-    async def cut() -> None:
-        await trio.sleep(SEARCH_SECONDS + 1)
-        await models[0].streams[1].aclose()
-
-    nursery.start_soon(cut)
+    nursery.start_soon(models[0].die, SEARCH_SECONDS + 1)
     await call.hold(places.backends[0], places)
 
     assert call.failure is None
     assert call.progress.renewals.moved == 1
     assert call.began_seconds[1] == pytest.approx(SEARCH_SECONDS + 1, abs=0.7)
     assert places.events == ["taken", "kept", "freed"]
+    assert [(backend, type(failure)) for backend, failure in places.failures] == [(places.backends[0], ModelLost)]
 
 
 async def test_a_model_that_is_lost_before_any_renewal_ends_the_conversation(
@@ -418,11 +432,7 @@ async def test_a_model_that_is_lost_before_any_renewal_ends_the_conversation(
 ) -> None:
     model, call = Model(nursery), talk(10)
 
-    async def cut() -> None:
-        await trio.sleep(3)
-        await model.streams[1].aclose()
-
-    nursery.start_soon(cut)
+    nursery.start_soon(model.die, 3)
     await call.hold(model.backend())
 
     assert isinstance(call.failure, ModelLost)

@@ -3,35 +3,26 @@
 A second connection to PersonaPlex would wait without a word, and would put its own voice and persona into the call
 that is running. A model has as many slots as it takes sessions; each slot is a file in one folder of the host, locked
 by the kernel, which frees it when its process ends, however it ends. What a file holds means nothing, and files that
-are left behind lock nothing.
-
-Which addresses are the same model: the same host in any spelling (this machine's own loopback addresses are one host)
-and the same port, whether with TLS or without, and with any query. The path counts. A stock server answers at one
-path only, so there two paths are never two calls; but a proxy in front of several models tells them apart by nothing
-else. No name is looked up: a machine that is addressed once by name and once by number counts as two, and so does
-this machine under its public name.
+are left behind lock nothing. `identity` says which addresses are one model.
 """
 
 import hashlib
-import ipaddress
-import re
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
-from plexbridge.errors import ConfigError, LocalProtocolError, ModelBusy
+from plexbridge.errors import ConfigError, ModelBusy
+from plexbridge.model.identity import model_key
 
 LOCK_FOLDER = "plexbridge-locks"
 """Stands in the host's folder for temporary files; like that, everybody may write in it and delete only their own."""
 
 _FOLDER_MODE = stat.S_ISVTX | 0o777
 _FILE_MODE = 0o666
-_DEFAULT_PORTS = {"ws": 80, "wss": 443}
 
 
 @contextmanager
@@ -59,29 +50,6 @@ def hold_model(url: str, *, sessions: int = 1) -> Iterator[None]:
         else:
             raise ModelBusy(f"all of the model's slots ({sessions}) are taken by plexbridge on this host")
         yield
-
-
-def model_key(url: str) -> str:
-    """Return `host:port/path` in its one spelling, by which addresses of the same model are known to be the same."""
-    parts = urlsplit(url)
-    port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
-    if not parts.hostname or port is None:
-        raise LocalProtocolError("a model without an address can't be locked")
-    path = re.sub(r"/+", "/", parts.path).rstrip("/")
-    return f"{_host_key(parts.hostname)}:{port}{path}"
-
-
-def _host_key(host: str) -> str:
-    """Return the host in lower case without a final dot, and one name for all addresses that lead back to this host."""
-    name = host.lower().removesuffix(".")
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return name
-    if isinstance(address, ipaddress.IPv6Address):
-        address = address.ipv4_mapped or address
-    # Connecting to "any address" (0.0.0.0, ::) reaches this machine too.
-    return "localhost" if address.is_loopback or address.is_unspecified else str(address)
 
 
 def _open_folder() -> Path:

@@ -36,7 +36,7 @@ MAX_URL_BYTES = 2_000
 EMPTY_PROMPT = " "
 """Stands for "no persona": PersonaPlex fails on an empty text and takes one space as a text without instructions."""
 
-_DEFAULT_PORTS = {"ws": 80, "wss": 443}
+DEFAULT_PORTS = {"ws": 80, "wss": 443}
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
 # What a path or query may hold unencoded (RFC 3986, section 3.3 and 3.4), and `%`, which the operator encoded already.
 _KEPT = "%/?:@!$&'()*+,;=~"
@@ -57,7 +57,7 @@ class ModelAddress:
     def host_header(self) -> str:
         """The HTTP `Host`: IPv6 in brackets, the port only where it isn't the scheme's own (RFC 9110, 7.2)."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == _DEFAULT_PORTS[self._scheme] else f"{host}:{self.port}"
+        return host if self.port == DEFAULT_PORTS[self._scheme] else f"{host}:{self.port}"
 
     @property
     def _scheme(self) -> str:
@@ -92,7 +92,7 @@ def parse_address(url: str, *, dialect: Dialect) -> ModelAddress:
         raise _fault("can't be read; expected something like ws://host:8998/api/chat")
     if parts.scheme in ("http", "https"):
         raise _fault(f"starts with {parts.scheme}://; expected {'wss' if parts.scheme == 'https' else 'ws'}://")
-    if parts.scheme not in _DEFAULT_PORTS:
+    if parts.scheme not in DEFAULT_PORTS:
         raise _fault("has an unknown scheme; expected ws:// or wss://")
     if "@" in parts.netloc:
         raise _fault("holds a user name or password, which plexbridge can't send")
@@ -108,7 +108,7 @@ def parse_address(url: str, *, dialect: Dialect) -> ModelAddress:
         raise _fault(f"is longer than {MAX_URL_BYTES} bytes")
     if dialect != "moshi":
         _refuse_our_items(query)
-    return ModelAddress(parts.scheme == "wss", host, port or _DEFAULT_PORTS[parts.scheme], path, query)
+    return ModelAddress(parts.scheme == "wss", host, port or DEFAULT_PORTS[parts.scheme], path, query)
 
 
 def build_request(*, dialect: Dialect, url: str, voice: str, prompt: str) -> ModelRequest:

@@ -1,8 +1,8 @@
 """How long to wait before the next attempt: growing, jittered waits, and an end to them.
 
-A pure core. The n-th failure in a row is followed by a wait that is `factor` times the one before, up to the longest.
-What is really waited lies by chance between half of that and the whole, so that many who lost the same server do not
-return to it all at once.
+A pure core. Each failure in a row is followed by a wait twice as long as the one before, up to the longest. What is
+really waited lies by chance between half of that and the whole, so that many who lost the same server do not return to
+it all at once.
 """
 
 from random import Random
@@ -16,14 +16,12 @@ class Retry:
         random: Random,
         *,
         first_seconds: float,
-        factor: float = 2.0,
         longest_seconds: float,
         limit_seconds: float,
     ) -> None:
         """`limit_seconds` is how long after the first failure the last attempt may begin."""
         self._random = random
         self._first_seconds = first_seconds
-        self._factor = factor
         self._longest_seconds = longest_seconds
         self._limit_seconds = limit_seconds
         self.succeeded()
@@ -44,5 +42,5 @@ class Retry:
         if left_seconds <= 0:
             return None
         wait_seconds = self._next_seconds * self._random.uniform(0.5, 1.0)
-        self._next_seconds = min(self._next_seconds * self._factor, self._longest_seconds)
+        self._next_seconds = min(2 * self._next_seconds, self._longest_seconds)
         return min(wait_seconds, left_seconds)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from tests.discord_server.control import Control
+from tests.discord_server.probe_bot import ProbeBot
 from tests.discord_server.probe_voice import ReceivingClient
 from tests.discord_server.transport import OPUS_SILENCE
 
@@ -32,6 +33,16 @@ def wait_secure(control: Control, voice: ReceivingClient, channel_id: int, *peop
 
     wait_until(is_done)
     assert all(control.wait_secure(person) for person in people)
+
+
+def meet(control: Control, bot: ProbeBot, channel_id: int, *names: str) -> tuple[ReceivingClient, list[int]]:
+    """Let people enter a channel, and then the bot; return its connection, and them, when all can hear each other."""
+    people = [control.add_person(name) for name in names]
+    for person in people:
+        control.join(person, channel_id)
+    voice = bot.join(channel_id)
+    wait_secure(control, voice, channel_id, *people)
+    return voice, people
 
 
 def assert_no_violations(control: Control) -> None:

@@ -11,7 +11,7 @@ from tests.discord_server.camera import VideoCodec
 from tests.discord_server.control import Control, ControlError
 from tests.discord_server.probe_bot import ProbeBot
 from tests.discord_server.probe_voice import synthetic_packets
-from tests.discord_server.probing import speech, wait_secure, wait_until
+from tests.discord_server.probing import meet, speech, wait_secure, wait_until
 
 pytestmark = pytest.mark.live
 
@@ -20,10 +20,8 @@ pytestmark = pytest.mark.live
 def test_video_of_a_camera_reaches_the_bot_encrypted_by_dave_while_the_person_talks(
     discord_server: Control, bot: ProbeBot, channel: int, codec: VideoCodec, payload_type: int
 ) -> None:
-    person, bot_id = discord_server.add_person("Star"), discord_server.ready.bot_id
-    discord_server.join(person, channel)
-    voice = bot.join(channel)
-    wait_secure(discord_server, voice, channel, person)
+    bot_id = discord_server.ready.bot_id
+    voice, (person,) = meet(discord_server, bot, channel, "Star")
     said = synthetic_packets(100, 1)
 
     discord_server.set_camera(person, True, codec=codec)
@@ -55,10 +53,7 @@ def test_video_of_a_camera_reaches_the_bot_encrypted_by_dave_while_the_person_ta
 def test_a_camera_that_is_turned_off_sends_nothing_and_everybody_is_told(
     discord_server: Control, bot: ProbeBot, channel: int
 ) -> None:
-    person = discord_server.add_person("Shy")
-    discord_server.join(person, channel)
-    voice = bot.join(channel)
-    wait_secure(discord_server, voice, channel, person)
+    voice, (person,) = meet(discord_server, bot, channel, "Shy")
     discord_server.set_camera(person, True)
     wait_until(lambda: len(voice.video) >= 5)
 
@@ -91,10 +86,7 @@ def test_a_muted_persons_camera_goes_on_and_who_comes_later_is_told_of_it(
 def test_a_camera_stays_on_through_a_move_of_the_voice_server_and_ends_with_the_call(
     discord_server: Control, bot: ProbeBot, channel: int
 ) -> None:
-    person = discord_server.add_person("Steady cam")
-    discord_server.join(person, channel)
-    voice = bot.join(channel)
-    wait_secure(discord_server, voice, channel, person)
+    voice, (person,) = meet(discord_server, bot, channel, "Steady cam")
     discord_server.set_camera(person, True)
     wait_until(lambda: len(voice.video) >= 5)
     first_ssrc = voice.video[-1].ssrc

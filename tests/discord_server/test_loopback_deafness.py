@@ -1,11 +1,13 @@
 """Ways in which a bot can become deaf under DAVE while its connection stands, and how it hears again."""
 
+from functools import partial
+
 import pytest
 
 from tests.discord_server.control import Control, ControlError, Faults, Manner
 from tests.discord_server.probe_bot import ProbeBot
 from tests.discord_server.probe_voice import ReceivingClient, synthetic_packets
-from tests.discord_server.probing import dave_failures, speech, wait_secure, wait_until
+from tests.discord_server.probing import dave_failures, meet, speech, wait_secure, wait_until
 
 pytestmark = pytest.mark.live
 
@@ -17,14 +19,14 @@ def rekey(bot: ProbeBot, voice: ReceivingClient) -> None:
     bot.do(voice._connection._recover_from_invalid_commit(0))
 
 
+def has_heard(control: Control, person: int, speaker: int, packets: int) -> bool:
+    return len(control.heard(person, speaker, "dave")) == packets
+
+
 def test_dave_garbage_passes_the_transport_and_fails_in_dave(
     discord_server: Control, bot: ProbeBot, channel: int
 ) -> None:
-    person, other = discord_server.add_person("Garbled"), discord_server.add_person("Witness")
-    discord_server.join(person, channel)
-    discord_server.join(other, channel)
-    voice = bot.join(channel)
-    wait_secure(discord_server, voice, channel, person, other)
+    voice, (person, other) = meet(discord_server, bot, channel, "Garbled", "Witness")
 
     discord_server.set_faults(Faults(dave_garbage=1.0), receiver_id=discord_server.ready.bot_id)
     discord_server.speak_packets(person, synthetic_packets(20, 1), manner=Manner(padding_bytes=5))
@@ -40,10 +42,7 @@ def test_dave_garbage_passes_the_transport_and_fails_in_dave(
 
 
 def test_dave_garbage_by_chance_hits_a_part(discord_server: Control, bot: ProbeBot, channel: int) -> None:
-    person = discord_server.add_person("Half")
-    discord_server.join(person, channel)
-    voice = bot.join(channel)
-    wait_secure(discord_server, voice, channel, person)
+    voice, (person,) = meet(discord_server, bot, channel, "Half")
 
     discord_server.set_faults(Faults(dave_garbage=0.5, seed=7), sender_id=person)
     discord_server.speak_packets(person, synthetic_packets(60, 1), manner=NO_SILENCE)
@@ -55,12 +54,8 @@ def test_dave_garbage_by_chance_hits_a_part(discord_server: Control, bot: ProbeB
 def test_faults_until_a_new_key_package_end_with_it_and_the_others_never_notice(
     discord_server: Control, bot: ProbeBot, channel: int
 ) -> None:
-    person, other = discord_server.add_person("Talker"), discord_server.add_person("Other")
     bot_id = discord_server.ready.bot_id
-    discord_server.join(person, channel)
-    discord_server.join(other, channel)
-    voice = bot.join(channel)
-    wait_secure(discord_server, voice, channel, person, other)
+    voice, (person, other) = meet(discord_server, bot, channel, "Talker", "Other")
 
     after = discord_server.last_index
     discord_server.set_faults(Faults(dave_garbage=1.0), receiver_id=bot_id, until="rekeyed")
@@ -80,10 +75,8 @@ def test_faults_until_a_new_key_package_end_with_it_and_the_others_never_notice(
 def test_faults_until_a_new_session_outlast_a_new_key_package(
     discord_server: Control, bot: ProbeBot, channel: int
 ) -> None:
-    person, bot_id = discord_server.add_person("Persistent"), discord_server.ready.bot_id
-    discord_server.join(person, channel)
-    voice = bot.join(channel)
-    wait_secure(discord_server, voice, channel, person)
+    bot_id = discord_server.ready.bot_id
+    voice, (person,) = meet(discord_server, bot, channel, "Persistent")
 
     discord_server.set_faults(Faults(lose_every=1), sender_id=person, until="rejoined")
     rekey(bot, voice)
@@ -104,11 +97,7 @@ def test_faults_until_a_new_session_outlast_a_new_key_package(
 def test_faults_for_everybody_end_only_for_the_one_who_recovered(
     discord_server: Control, bot: ProbeBot, channel: int
 ) -> None:
-    person, other = discord_server.add_person("Source"), discord_server.add_person("Still deaf")
-    discord_server.join(person, channel)
-    discord_server.join(other, channel)
-    voice = bot.join(channel)
-    wait_secure(discord_server, voice, channel, person, other)
+    voice, (person, other) = meet(discord_server, bot, channel, "Source", "Still deaf")
 
     discord_server.set_faults(Faults(dave_garbage=1.0), sender_id=person, until="rekeyed")
     rekey(bot, voice)
@@ -123,12 +112,8 @@ def test_faults_for_everybody_end_only_for_the_one_who_recovered(
 def test_a_client_with_an_invalid_commit_gets_new_keys_and_the_others_keep_talking(
     discord_server: Control, bot: ProbeBot, channel: int, people: int
 ) -> None:
-    others = [discord_server.add_person(f"Member {index}") for index in range(people)]
+    voice, others = meet(discord_server, bot, channel, *(f"Member {index}" for index in range(people)))
     bot_id, speaker = discord_server.ready.bot_id, others[0]
-    for person in others:
-        discord_server.join(person, channel)
-    voice = bot.join(channel)
-    wait_secure(discord_server, voice, channel, *others)
     epoch = (discord_server.room(channel) or {})["dave_epoch"]
 
     after = discord_server.last_index
@@ -142,7 +127,7 @@ def test_a_client_with_an_invalid_commit_gets_new_keys_and_the_others_keep_talki
 
     wait_until(lambda: voice.heard[speaker][-20:] == synthetic_packets(20, 2))
     for person in others:
-        wait_until(lambda person=person: len(discord_server.heard(person, bot_id, "dave")) == 10)  # type: ignore[misc]
+        wait_until(partial(has_heard, discord_server, person, bot_id, 10))
     if people == 2:
         assert (discord_server.room(channel) or {})["dave_epoch"] > epoch, "the same group, with new keys"
         heard = [packet.opus for packet in discord_server.heard(others[1], speaker, "dave")]
@@ -153,12 +138,8 @@ def test_a_client_with_an_invalid_commit_gets_new_keys_and_the_others_keep_talki
 def test_a_bot_that_is_removed_from_dave_goes_deaf_without_being_told(
     discord_server: Control, bot: ProbeBot, channel: int
 ) -> None:
-    person, other = discord_server.add_person("Insider"), discord_server.add_person("Second insider")
     bot_id = discord_server.ready.bot_id
-    discord_server.join(person, channel)
-    discord_server.join(other, channel)
-    voice = bot.join(channel)
-    wait_secure(discord_server, voice, channel, person, other)
+    voice, (person, other) = meet(discord_server, bot, channel, "Insider", "Second insider")
 
     after = discord_server.last_index
     discord_server.remove_from_dave(bot_id)
@@ -183,10 +164,8 @@ def test_a_bot_that_is_removed_from_dave_goes_deaf_without_being_told(
 def test_one_who_stays_alone_when_the_bot_is_removed_talks_again_after_its_new_key_package(
     discord_server: Control, bot: ProbeBot, channel: int
 ) -> None:
-    person, bot_id = discord_server.add_person("Alone"), discord_server.ready.bot_id
-    discord_server.join(person, channel)
-    voice = bot.join(channel)
-    wait_secure(discord_server, voice, channel, person)
+    bot_id = discord_server.ready.bot_id
+    voice, (person,) = meet(discord_server, bot, channel, "Alone")
 
     after = discord_server.last_index
     discord_server.remove_from_dave(bot_id)
@@ -212,10 +191,7 @@ def test_who_is_in_no_group_can_not_be_removed_from_it(discord_server: Control, 
 def test_somebody_who_says_that_it_talks_and_sends_nothing(
     discord_server: Control, bot: ProbeBot, channel: int
 ) -> None:
-    person = discord_server.add_person("Announcer")
-    discord_server.join(person, channel)
-    voice = bot.join(channel)
-    wait_secure(discord_server, voice, channel, person)
+    voice, (person,) = meet(discord_server, bot, channel, "Announcer")
 
     discord_server.announce_speaking(person)
     wait_until(lambda: voice.speaking_events[-1:] == [(person, 1)])

@@ -7,7 +7,7 @@ import pytest
 from tests.discord_server.control import Control, Faults, Manner, run_discord_server
 from tests.discord_server.probe_bot import ProbeBot
 from tests.discord_server.probe_voice import synthetic_packets
-from tests.discord_server.probing import dave_failures, wait_secure, wait_until
+from tests.discord_server.probing import dave_failures, meet, wait_secure, wait_until
 
 pytestmark = pytest.mark.live
 
@@ -29,10 +29,7 @@ pytestmark = pytest.mark.live
 def test_a_fault_of_the_network_costs_the_packets_it_hits_and_no_other(
     discord_server: Control, bot: ProbeBot, channel: int, faults: Faults, count: int | None
 ) -> None:
-    person = discord_server.add_person("Faulty")
-    discord_server.join(person, channel)
-    voice = bot.join(channel)
-    wait_secure(discord_server, voice, channel, person)
+    voice, (person,) = meet(discord_server, bot, channel, "Faulty")
     said, end = synthetic_packets(50, 1), synthetic_packets(1, 2)[0]
     discord_server.set_faults(faults, sender_id=person)
 
@@ -54,10 +51,7 @@ def test_a_fault_of_the_network_costs_the_packets_it_hits_and_no_other(
 def test_garbage_video_and_bad_frames_reach_the_client_and_audio_goes_on(
     discord_server: Control, bot: ProbeBot, channel: int
 ) -> None:
-    person = discord_server.add_person("Camera")
-    discord_server.join(person, channel)
-    voice = bot.join(channel)
-    wait_secure(discord_server, voice, channel, person)
+    voice, (person,) = meet(discord_server, bot, channel, "Camera")
     manner = Manner(has_camera=True, unencrypted_every=10, wrong_dave_key_every=7, silence_frames=0)
 
     discord_server.send_garbage(discord_server.ready.bot_id, count=3)
@@ -76,10 +70,8 @@ def test_garbage_video_and_bad_frames_reach_the_client_and_audio_goes_on(
 def test_discord_py_comes_back_after_a_voice_close_that_it_can_survive(
     discord_server: Control, bot: ProbeBot, channel: int, code: int
 ) -> None:
-    person, bot_id = discord_server.add_person("Patient"), discord_server.ready.bot_id
-    discord_server.join(person, channel)
-    voice = bot.join(channel)
-    wait_secure(discord_server, voice, channel, person)
+    bot_id = discord_server.ready.bot_id
+    voice, (person,) = meet(discord_server, bot, channel, "Patient")
 
     after = discord_server.last_index
     discord_server.close_voice(bot_id, code)
@@ -143,10 +135,8 @@ def test_a_client_that_resumes_gets_the_messages_that_it_missed(discord_server: 
 def test_a_move_to_another_voice_server_brings_everybody_along(
     discord_server: Control, bot: ProbeBot, channel: int
 ) -> None:
-    person, bot_id = discord_server.add_person("Mover"), discord_server.ready.bot_id
-    discord_server.join(person, channel)
-    voice = bot.join(channel)
-    wait_secure(discord_server, voice, channel, person)
+    bot_id = discord_server.ready.bot_id
+    voice, (person,) = meet(discord_server, bot, channel, "Mover")
 
     after = discord_server.last_index
     endpoint = discord_server.move_voice_server(channel)
@@ -192,11 +182,7 @@ def test_a_burst_arrives_at_once(discord_server: Control) -> None:
 def test_a_person_who_leaves_in_mid_sentence_is_not_heard_any_more(
     discord_server: Control, bot: ProbeBot, channel: int
 ) -> None:
-    person, other = discord_server.add_person("Quitter"), discord_server.add_person("Stayer")
-    discord_server.join(person, channel)
-    discord_server.join(other, channel)
-    voice = bot.join(channel)
-    wait_secure(discord_server, voice, channel, person, other)
+    voice, (person, other) = meet(discord_server, bot, channel, "Quitter", "Stayer")
 
     after = discord_server.last_index
     discord_server.speak_packets(person, synthetic_packets(200, 1), wait=False)

@@ -8,7 +8,7 @@ import pytest
 from tests.discord_server.control import Control, run_discord_server
 from tests.discord_server.probe_bot import ProbeBot, discord
 from tests.discord_server.probe_voice import synthetic_packets
-from tests.discord_server.probing import SETTLE_SECONDS, wait_secure, wait_until
+from tests.discord_server.probing import SETTLE_SECONDS, meet, wait_secure, wait_until
 
 pytestmark = pytest.mark.live
 
@@ -17,10 +17,8 @@ pytestmark = pytest.mark.live
 def test_the_gateway_is_resumed_and_voice_goes_on_undisturbed(
     discord_server: Control, bot: ProbeBot, channel: int, fault: str
 ) -> None:
-    person, bot_id = discord_server.add_person("Undisturbed"), discord_server.ready.bot_id
-    discord_server.join(person, channel)
-    voice = bot.join(channel)
-    wait_secure(discord_server, voice, channel, person)
+    bot_id = discord_server.ready.bot_id
+    voice, (person,) = meet(discord_server, bot, channel, "Undisturbed")
 
     after = discord_server.last_index
     if fault == "op 7":

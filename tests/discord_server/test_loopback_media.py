@@ -9,7 +9,7 @@ import soundfile
 from tests.discord_server.control import XCHACHA20, Control, ControlError, Manner, run_discord_server
 from tests.discord_server.probe_bot import ProbeBot
 from tests.discord_server.probe_voice import synthetic_packets
-from tests.discord_server.probing import assert_no_violations, dave_failures, speech, wait_secure, wait_until
+from tests.discord_server.probing import assert_no_violations, dave_failures, meet, speech, wait_secure, wait_until
 from tests.discord_server.transport import OPUS_SILENCE
 
 pytestmark = pytest.mark.live
@@ -123,11 +123,7 @@ def test_four_people_who_talk_at_once_are_all_heard_completely(
 def test_people_who_come_and_go_cost_a_speaker_a_packet_for_a_key_at_most(
     discord_server: Control, bot: ProbeBot, channel: int
 ) -> None:
-    speaker, other = discord_server.add_person("Speaker"), discord_server.add_person("Other")
-    discord_server.join(speaker, channel)
-    discord_server.join(other, channel)
-    voice = bot.join(channel)
-    wait_secure(discord_server, voice, channel, speaker, other)
+    voice, (speaker, other) = meet(discord_server, bot, channel, "Speaker", "Other")
     said = synthetic_packets(150, 1)
 
     after = discord_server.last_index
@@ -151,10 +147,8 @@ def test_people_who_come_and_go_cost_a_speaker_a_packet_for_a_key_at_most(
 def test_the_last_person_who_leaves_ends_the_group_and_the_next_one_begins_another(
     discord_server: Control, bot: ProbeBot, channel: int
 ) -> None:
-    first, second = discord_server.add_person("First"), discord_server.add_person("Next")
-    discord_server.join(first, channel)
-    voice = bot.join(channel)
-    wait_secure(discord_server, voice, channel, first)
+    second = discord_server.add_person("Next")
+    voice, (first,) = meet(discord_server, bot, channel, "First")
 
     discord_server.leave(first)
     wait_until(lambda: not voice.is_secure)
@@ -168,10 +162,7 @@ def test_the_last_person_who_leaves_ends_the_group_and_the_next_one_begins_anoth
 def test_encryption_ends_and_begins_again_while_people_are_in_the_call(
     discord_server: Control, bot: ProbeBot, channel: int
 ) -> None:
-    person = discord_server.add_person("Switcher")
-    discord_server.join(person, channel)
-    voice = bot.join(channel)
-    wait_secure(discord_server, voice, channel, person)
+    voice, (person,) = meet(discord_server, bot, channel, "Switcher")
     bot_id = discord_server.ready.bot_id
 
     after = discord_server.last_index
@@ -214,10 +205,7 @@ def test_what_a_person_says_is_heard_as_sound_and_written_as_a_wav(
 
 
 def test_packets_of_a_person_are_20_ms_apart(discord_server: Control, bot: ProbeBot, channel: int) -> None:
-    person = discord_server.add_person("Steady")
-    discord_server.join(person, channel)
-    voice = bot.join(channel)
-    wait_secure(discord_server, voice, channel, person)
+    _, (person,) = meet(discord_server, bot, channel, "Steady")
 
     discord_server.speak_packets(person, synthetic_packets(100, 1))
 
@@ -268,10 +256,8 @@ def test_a_deafened_bot_gets_nothing_and_a_muted_person_is_not_forwarded(
 def test_a_client_without_dave_downgrades_the_call_and_its_leaving_upgrades_it(
     discord_server: Control, bot: ProbeBot, channel: int
 ) -> None:
-    person, old = discord_server.add_person("New client"), discord_server.add_person("Old client")
-    discord_server.join(person, channel)
-    voice = bot.join(channel)
-    wait_secure(discord_server, voice, channel, person)
+    old = discord_server.add_person("Old client")
+    voice, (person,) = meet(discord_server, bot, channel, "New client")
 
     discord_server.join(old, channel, dave_version=0)
     wait_until(lambda: voice._connection.dave_protocol_version == 0)
@@ -322,10 +308,7 @@ def test_the_bot_talks_in_two_guilds_at_once() -> None:
 
 
 def test_a_channel_that_is_deleted_throws_everybody_out(discord_server: Control, bot: ProbeBot, channel: int) -> None:
-    person = discord_server.add_person("Homeless")
-    discord_server.join(person, channel)
-    voice = bot.join(channel)
-    wait_secure(discord_server, voice, channel, person)
+    voice, (person,) = meet(discord_server, bot, channel, "Homeless")
 
     discord_server.delete_channel(channel)
 

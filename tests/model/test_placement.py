@@ -193,6 +193,16 @@ def test_a_second_place_is_to_be_had_while_nobody_waits() -> None:
     assert core.take_spare(1, working=BOTH) is None, "somebody waits"
 
 
+def test_a_free_place_is_nobodys_second_one_while_somebody_waits_for_it() -> None:
+    core = placement()
+    enter(core, 1)
+    settle(core)
+    enter(core, 2)
+
+    assert core.take_spare(1, working=BOTH) is None
+    assert settle(core) == [2]
+
+
 def test_a_second_place_is_one_of_the_same_model_if_that_has_one() -> None:
     core = placement(a=1, b=2)
     enter(core, 1, 2)

@@ -1,4 +1,4 @@
-"""The pool: three rooms and two models, in simulated time. Waiting with a model stands for a conversation."""
+"""The pool and its tickets, in simulated time: three rooms and two models. Waiting stands for a conversation."""
 
 import itertools
 from collections.abc import AsyncIterator, Callable
@@ -22,9 +22,10 @@ from plexbridge.errors import (
 )
 from plexbridge.model.conversation import State
 from plexbridge.model.health import Trouble
-from plexbridge.model.pool import SLOW_SECONDS, Pool, Ticket
+from plexbridge.model.pool import Pool
 from plexbridge.model.request import ModelAddress
 from plexbridge.model.standing import Standing
+from plexbridge.model.ticket import SLOW_SECONDS, Ticket
 from plexbridge.service import Backend
 
 SLOT_SECONDS = 600.0
@@ -430,3 +431,38 @@ async def test_a_second_place_is_left_when_the_time_is_up(autojump_clock: MockCl
                     with pool.request(SECOND, SECOND):
                         await trio.sleep(SLOT_SECONDS)
             assert [each.taken for each in pool.statuses()] == [1, 0]
+
+
+async def test_a_model_whose_call_is_lost_beside_another_one_is_left_alone(autojump_clock: MockClock) -> None:
+    async with open_two_models() as pool:
+        with pool.request(FIRST, FIRST) as ticket:
+            async with ticket.use() as first, ticket.spare():
+                ticket.swap()
+                ticket.lost(first, LOST)
+            assert ticket.model == "b"
+            assert [each.trouble for each in pool.statuses()] == [Trouble.LOST, None]
+
+
+async def test_a_model_that_could_not_be_had_as_the_second_one_is_left_alone(autojump_clock: MockClock) -> None:
+    async with open_two_models() as pool:
+        with pool.request(FIRST, FIRST) as ticket:
+            async with ticket.use():
+                async with ticket.spare() as spare:
+                    assert spare is not None
+                    ticket.lost(spare, UNREACHABLE)
+                async with ticket.spare() as again:
+                    assert again is None, "during its cool-down"
+            assert [each.trouble for each in pool.statuses()] == [None, Trouble.UNREACHABLE]
+
+
+async def test_a_call_that_is_lost_beside_another_one_at_the_same_model_shows_that_it_works(
+    autojump_clock: MockClock,
+) -> None:
+    model = ModelConfig(name="a", url="ws://a/api/chat", sessions=2)
+    pool = Pool([Backend(model, model.url, nowhere)], slot_seconds=0.0, probe=Probes(), random=Random(1))
+    with pool.request(FIRST, FIRST) as ticket:
+        async with ticket.use() as first, ticket.spare():
+            ticket.swap()
+            ticket.lost(first, LOST)
+
+    assert [each.trouble for each in pool.statuses()] == [None]

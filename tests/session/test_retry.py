@@ -25,12 +25,6 @@ def test_waits_grow_from_the_first_to_the_longest() -> None:
     assert [core.failed(1000.0) for _ in range(7)] == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0]
 
 
-def test_waits_grow_by_the_factor() -> None:
-    core = Retry(Longest(), first_seconds=1.0, factor=3.0, longest_seconds=100.0, limit_seconds=1000.0)
-
-    assert [core.failed(0.0) for _ in range(4)] == [1.0, 3.0, 9.0, 27.0]
-
-
 def test_a_first_wait_above_the_longest_is_the_longest() -> None:
     assert Retry(Longest(), first_seconds=9.0, longest_seconds=5.0, limit_seconds=60.0).failed(0.0) == 5.0
 

@@ -26,18 +26,6 @@ from plexbridge.people.discord.listening import Choices
 from plexbridge.people.discord.status import RoomStatus, describe, describe_nothing
 from plexbridge.service import Failures
 
-__all__ = [
-    "Answer",
-    "Choices",
-    "Command",
-    "Commands",
-    "Conversations",
-    "Request",
-    "Settings",
-    "Wishes",
-    "person_id",
-]
-
 logger = logging.getLogger(__name__)
 
 JOIN_SECONDS = 30.0

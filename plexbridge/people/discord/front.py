@@ -26,7 +26,8 @@ from plexbridge.people.discord.audiences import Audiences, ChoiceStore
 from plexbridge.people.discord.bot import Bot, close_bot, make_bot
 from plexbridge.people.discord.commands import Commands, Settings
 from plexbridge.people.discord.portal import Portal, open_portal, trio_clock
-from plexbridge.people.discord.rooms import Converse, Rooms
+from plexbridge.people.discord.room import Converse
+from plexbridge.people.discord.rooms import Rooms
 
 READY_SECONDS = 60.0
 """For the gateway and all servers, after the log-in."""

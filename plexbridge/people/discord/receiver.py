@@ -24,17 +24,7 @@ from plexbridge.audio.opus_packet import SILENCE_PACKET
 from plexbridge.audio.pcm import UPLINK_FRAME_SAMPLES, Samples, level_dbfs
 from plexbridge.audio.playout import SILENT_DBFS
 from plexbridge.people.discord.rtp import DatagramRefused, Defect, RtpPacket, Transport, audio_ssrc
-from plexbridge.people.discord.stream import FrameRefused, OpenFrame, Refusal, SpeakerStatistics, Stream
-
-__all__ = [
-    "FrameRefused",
-    "Mixed",
-    "OpenFrame",
-    "Receiver",
-    "ReceiverStatistics",
-    "Refusal",
-    "SpeakerStatistics",
-]
+from plexbridge.people.discord.stream import FrameRefused, OpenFrame, SpeakerStatistics, Stream
 
 HELD_LIMIT_PACKETS = 50
 HELD_LIMIT_SECONDS = 1.0

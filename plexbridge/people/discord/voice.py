@@ -22,8 +22,9 @@ from plexbridge.model.conversation import State
 from plexbridge.people.discord.asking import person_id
 from plexbridge.people.discord.deafness import Observed, PersonObserved
 from plexbridge.people.discord.inbox import Connected, Inbox, Left, News, Speaking
-from plexbridge.people.discord.receiver import Receiver, ReceiverStatistics, SpeakerStatistics
+from plexbridge.people.discord.receiver import Receiver, ReceiverStatistics
 from plexbridge.people.discord.spurts import CLOSING_FRAMES, OPUS_SILENCE, Sending, Spurts
+from plexbridge.people.discord.stream import SpeakerStatistics
 from plexbridge.session.ledger import Distribution
 from plexbridge.session.people import Frame
 from plexbridge.session.response import ResponseTimes

@@ -18,8 +18,9 @@ from plexbridge.people.discord.endings import Cause, Ending
 from plexbridge.people.discord.inbox import Connected, Inbox, Speaking
 from plexbridge.people.discord.status import Encryption
 from plexbridge.people.discord.stream import FrameRefused, Refusal
+from tests.command import SPEECH
 from tests.discord_server.options import AES256_GCM
-from tests.discord_server.speech import PERSON, tone
+from tests.discord_server.speech import PERSON, encode, read_wav, tone
 from tests.discord_server.transport import Rtp, Sealer
 
 GUILD, CHANNEL, OTHER_CHANNEL = 1, 10, 11
@@ -36,6 +37,11 @@ def tone_packets(count: int) -> list[bytes]:
     frames = tone(440.0, count * FRAME_SECONDS).reshape(count, -1)
     with Encoder(rate_hz=PEOPLE_RATE_HZ, settings=PERSON) as encoder:
         return [encoder.encode(frame) for frame in frames]
+
+
+def spoken_packets(seconds: float) -> list[bytes]:
+    """Return the beginning of the speech that plexbridge ships, as Opus packets."""
+    return encode(read_wav(SPEECH)[: round(seconds * PEOPLE_RATE_HZ)])
 
 
 class FakeVoice:
@@ -126,7 +132,7 @@ class FakeVoice:
 
 @dataclass
 class FakeDiscord:
-    """Discord and the bot in it. Implements `rooms.Discord`; who comes and goes is told to `watch`ers."""
+    """Discord and the bot in it. Implements `room.Discord`; who comes and goes is told to `watch`ers."""
 
     nursery: trio.Nursery
     voices: set[FakeVoice] = field(default_factory=set)

@@ -111,8 +111,7 @@ async def test_with_the_floor_only_its_holder_is_heard_and_a_press_passes_it_on(
         assert boards(world) == [floor_of(BOB)]
         assert board_id(world) == number, "it stays where it was pressed"
         assert [await is_answered(world, person) for person in (ADA, BOB)] == [False, True]
-        status = world.rooms.status(GUILD)
-        assert status is not None
+        status = world.status()
         assert (status.listening.sentence, status.listening.buttons) == (floor_of(BOB), FLOOR_BUTTONS)
         await press(world, audiences, BOB, Button.FREE)
 
@@ -248,8 +247,7 @@ async def test_a_volume_is_in_force_at_once_and_stands_in_the_status(autojump_cl
         await audiences.set_volume(GUILD, CAL, 100)
 
         assert [await is_answered(world, person) for person in (ADA, BOB)] == [True, False]
-        status = world.rooms.status(GUILD)
-        assert status is not None
+        status = world.status()
         assert status.listening.percents == {ADA: 50, BOB: 0}
         await audiences.set_volume(GUILD, BOB, 200)
 
@@ -269,8 +267,7 @@ async def test_who_asks_not_to_be_heard_is_not_and_is_again_when_they_take_it_ba
         assert [await is_answered(world, person) for person in (ADA, BOB)] == [True, False]
         after = people.heard()
         assert after.unheard - before.unheard == len(TONE), "dropped before they are decrypted"
-        status = world.rooms.status(GUILD)
-        assert status is not None
+        status = world.status()
         assert {each.user_id: each.hearing for each in status.people} == {ADA: Hearing.HEARD, BOB: Hearing.IGNORED}
         await audiences.set_ignored(BOB, is_ignored=False)
         await trio.sleep(0.1)

@@ -23,17 +23,9 @@ from plexbridge.model.conversation import State
 from plexbridge.model.health import ModelStatus, Trouble
 from plexbridge.model.request import build_request
 from plexbridge.model.standing import Standing
+from plexbridge.people.discord.asking import Answer, Command, Request, person_id
 from plexbridge.people.discord.audiences import Audiences
-from plexbridge.people.discord.commands import (
-    GLANCE_SECONDS,
-    JOIN_SECONDS,
-    STORE_SECONDS,
-    Answer,
-    Command,
-    Commands,
-    Request,
-    person_id,
-)
+from plexbridge.people.discord.commands import GLANCE_SECONDS, JOIN_SECONDS, STORE_SECONDS, Commands
 from plexbridge.people.discord.status import Encryption, Hearing, Listening, PersonStatus, RoomStatus
 from tests.people.discord.choices import MemoryChoices, make_audiences
 from tests.people.discord.simulation import ADA, BOB, CHANNEL, GUILD, OTHER_CHANNEL

@@ -120,6 +120,15 @@ def sentences(actions: Iterable[Action]) -> list[str]:
 # One person
 
 
+def test_who_has_read_that_it_is_given_up_does_not_read_it_again_for_another_reason() -> None:
+    call = Call(ADA)
+    call.settle()
+    assert call.steps(4, refused=25) == [rebuild(1, Cause.TRANSPORT)]
+    assert call.steps(60, BAD)[-1] == give_up()
+
+    assert call.steps(60, refused=25) == []
+
+
 def test_a_person_whose_packets_can_not_be_decrypted_is_found_within_three_seconds_and_a_half() -> None:
     call = Call(ADA)
     call.settle()

@@ -8,7 +8,8 @@ from plexbridge.errors import RequestError, TurnOver
 from plexbridge.model.health import Trouble
 from plexbridge.model.standing import Standing
 from plexbridge.people.discord.notice import EDIT_SECONDS
-from plexbridge.people.discord.rooms import CALLED_SENTENCE, FORGONE_SENTENCE, LEFT_SENTENCE, PARDON_SENTENCE
+from plexbridge.people.discord.room import PARDON_SENTENCE
+from plexbridge.people.discord.waiting import CALLED_SENTENCE, FORGONE_SENTENCE, LEFT_SENTENCE
 from plexbridge.session.outage import BACK_SENTENCE, LOST_SENTENCE
 from tests.people.discord.simulation import (
     ADA,
@@ -16,7 +17,6 @@ from tests.people.discord.simulation import (
     CHANNEL,
     EVE,
     FAR_CHANNEL,
-    GUILD,
     OTHER_CHANNEL,
     OTHER_GUILD,
     THIRD_CHANNEL,
@@ -95,8 +95,7 @@ async def test_who_waits_sees_the_place_in_the_status_and_when_asking_again(auto
         assert status.channel_id == FAR_CHANNEL
         with pytest.raises(RequestError, match="You are 1st in the queue"):
             await world.rooms.join(OTHER_GUILD, FAR_CHANNEL, BOB)
-        served = world.rooms.status(GUILD)
-        assert served is not None
+        served = world.status()
         assert served.standing is None
         assert served.model == "m1"
 
@@ -207,8 +206,7 @@ async def test_a_room_whose_model_dies_moves_to_the_other_one_with_the_same_voic
         await world.model.streams[1].aclose()
         await trio.sleep(2)
 
-        status = world.rooms.status(GUILD)
-        assert status is not None
+        status = world.status()
         assert (status.model, status.voice) == ("m2", "NATF0")
         assert [each.trouble for each in status.models] == [Trouble.LOST, None]
         assert world.said == [LOST_SENTENCE, BACK_SENTENCE]
@@ -240,8 +238,7 @@ async def test_a_room_that_tried_a_dead_model_in_vain_waits_for_one_that_is_take
         assert places(world) == {FAR_CHANNEL}
         assert world.discord.joins == 3
         assert world.model.server.is_busy
-        status = world.rooms.status(OTHER_GUILD)
-        assert status is not None
+        status = world.status(OTHER_GUILD)
         assert status.model == "m1"
 
 
@@ -255,8 +252,7 @@ async def test_three_rooms_and_two_models_none_of_which_is_lost(autojump_clock: 
         assert places(world) == {CHANNEL, FAR_CHANNEL}, "Ada's room stays, and has its place"
         world.discord.go(BOB)
         await trio.sleep(6)
-        status = world.rooms.status(GUILD)
-        assert status is not None
+        status = world.status()
         assert status.model == "m2", "it comes before Eve's"
         assert read(world, CHANNEL) == [LOST_SENTENCE, BACK_SENTENCE]
 
@@ -264,8 +260,7 @@ async def test_three_rooms_and_two_models_none_of_which_is_lost(autojump_clock: 
         await trio.sleep(20)
 
         assert places(world) == {CHANNEL, THIRD_CHANNEL}
-        status = world.rooms.status(THIRD_GUILD)
-        assert status is not None
+        status = world.status(THIRD_GUILD)
         assert status.model == "m1"
         assert [each.trouble for each in status.models] == [None, None]
         for person in (ADA, EVE):

@@ -21,14 +21,11 @@ from plexbridge.errors import LocalProtocolError
 from plexbridge.people.discord.receiver import (
     HELD_LIMIT_PACKETS,
     SPEAKER_LIMIT,
-    FrameRefused,
     Mixed,
-    OpenFrame,
     Receiver,
     ReceiverStatistics,
-    Refusal,
-    SpeakerStatistics,
 )
+from plexbridge.people.discord.stream import FrameRefused, OpenFrame, Refusal, SpeakerStatistics
 from tests.audio.test_vad import NETWORKS
 from tests.people.discord.sender import AES, KEY, SILENCE, XCHACHA, audio, rtp_header, seal
 from tests.people.discord.talking import locked, tone_packets, unlock

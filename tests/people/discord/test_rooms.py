@@ -12,6 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from plexbridge.audio.hearing import USUAL, HearingSettings
 from plexbridge.config import Mark, ModelConfig, PersonaConfig, RenewalConfig
 from plexbridge.errors import (
     DiscordError,
@@ -24,6 +25,7 @@ from plexbridge.errors import (
 )
 from plexbridge.model.answers import Turns
 from plexbridge.model.conversation import State
+from plexbridge.model.health import Trouble
 from plexbridge.model.lock import hold_model
 from plexbridge.model.pool import Pool
 from plexbridge.model.request import ModelAddress
@@ -35,12 +37,13 @@ from plexbridge.people.discord.line import JOIN_SECONDS
 from plexbridge.people.discord.muteness import MUTE_SECONDS, MUTE_SENTENCE
 from plexbridge.people.discord.rooms import Rooms
 from plexbridge.people.discord.spurts import OPUS_SILENCE
-from plexbridge.people.discord.status import Hearing
+from plexbridge.people.discord.status import Hearing, RoomStatus
 from plexbridge.relay import MARK_SENTENCE
 from plexbridge.service import Backend, probe_model
 from plexbridge.session.ledger import Ledger, Shed
 from plexbridge.session.outage import BACK_SENTENCE, LIMIT_SECONDS, LOST_SENTENCE
 from plexbridge.talk import Talk, hold_talk
+from tests.audio.test_vad import NETWORKS
 from tests.people.discord.choices import make_audiences
 from tests.people.discord.memory_portal import open_memory_portal
 from tests.people.discord.simulation import (
@@ -51,6 +54,7 @@ from tests.people.discord.simulation import (
     OTHER_CHANNEL,
     FakeDiscord,
     FakeVoice,
+    spoken_packets,
     tone_packets,
 )
 from tests.session.simulation import SETTINGS, SimulatedModel
@@ -100,6 +104,12 @@ class World:
         """What people have read, but for the model's own words."""
         return [text for _, text in self.discord.messages if not text.startswith("You said")]
 
+    def status(self, guild_id: int = GUILD) -> RoomStatus:
+        """Return how the conversation in a server stands, which there has to be."""
+        status = self.rooms.status(guild_id)
+        assert status is not None
+        return status
+
     async def wait_live(self) -> None:
         """Wait until a conversation has begun to be heard."""
         while not (self.talks and self.ledger.messages_received):  # noqa: ASYNC110  # a counter, no event
@@ -126,6 +136,7 @@ async def open_world(
     audiences: Audiences | None = None,
     renew_seconds: float = 240.0,
     mark: Mark = "sound",
+    hearing: HearingSettings = USUAL,
 ) -> AsyncIterator[World]:
     async with open_memory_portal() as portal, trio.open_nursery() as nursery:
         models = [model] if model is not None else [SimulatedModel(nursery) for _ in range(model_count)]
@@ -166,6 +177,7 @@ async def open_world(
             place_seconds=PLACE_SECONDS,
             clock=trio.current_time,
             audiences=audiences or make_audiences(),
+            hearing=hearing,
         )
         discord.changed = partial(portal.into_trio, rooms.changed)
         nursery.start_soon(rooms.run)
@@ -173,12 +185,34 @@ async def open_world(
         nursery.cancel_scope.cancel(reason="the test has ended")
 
 
+@asynccontextmanager
+async def open_talk(
+    *,
+    model: SimulatedModel | None = None,
+    model_count: int = 1,
+    text_channel: int | None = None,
+    renew_seconds: float = 240.0,
+    mark: Mark = "sound",
+    hearing: HearingSettings = USUAL,
+) -> AsyncIterator[World]:
+    """Open a world in which Ada has entered a channel, and a model listens to her."""
+    async with open_world(
+        model=model,
+        model_count=model_count,
+        text_channel=text_channel,
+        renew_seconds=renew_seconds,
+        mark=mark,
+        hearing=hearing,
+    ) as world:
+        world.discord.enter(ADA, CHANNEL)
+        await world.wait_live()
+        yield world
+
+
 async def test_who_enters_a_channel_is_answered_with_their_own_voice_by_the_loopback_model(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_world() as world:
-        world.discord.enter(ADA, CHANNEL)
-        await world.wait_live()
+    async with open_talk() as world:
         await world.discord.speak(ADA, TONE)
         await trio.sleep(1)
         voice = world.voice
@@ -211,9 +245,7 @@ async def test_the_bot_has_gone_within_a_second_of_the_last_human(autojump_clock
 
 async def test_only_people_who_are_in_the_channel_are_heard(autojump_clock: MockClock) -> None:
     another_bot = 666
-    async with open_world() as world:
-        world.discord.enter(ADA, CHANNEL)
-        await world.wait_live()
+    async with open_talk() as world:
         await world.discord.speak(another_bot, TONE)
         await trio.sleep(1)
         assert not [packet for _, packet in world.voice.sent if packet != OPUS_SILENCE]
@@ -226,12 +258,22 @@ async def test_only_people_who_are_in_the_channel_are_heard(autojump_clock: Mock
         assert [packet for _, packet in world.voice.sent if packet != OPUS_SILENCE]
 
 
+@pytest.mark.parametrize(("has_noise_gate", "is_heard"), [(True, False), (False, True)])
+async def test_a_whistle_goes_to_the_model_only_where_noise_is_not_kept_from_it(
+    has_noise_gate: bool, is_heard: bool, autojump_clock: MockClock
+) -> None:
+    async with open_talk(hearing=HearingSettings(has_noise_gate=has_noise_gate, networks=NETWORKS)) as world:
+        await world.discord.speak(ADA, TONE * 5)
+        whistled_seconds = trio.current_time()
+        await trio.sleep(1)
+
+        assert bool(sound(world.voice, whistled_seconds - 0.5, trio.current_time())) is is_heard
+
+
 async def test_a_second_channel_of_the_server_is_told_where_the_bot_is_and_the_first_goes_on(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_world() as world:
-        world.discord.enter(ADA, CHANNEL)
-        await world.wait_live()
+    async with open_talk() as world:
         world.discord.enter(BOB, OTHER_CHANNEL)
         await trio.sleep(1)
 
@@ -251,9 +293,7 @@ async def test_a_model_that_another_process_uses_is_reported_as_busy_after_joini
 
 
 async def test_who_changes_channels_is_followed(autojump_clock: MockClock) -> None:
-    async with open_world() as world:
-        world.discord.enter(ADA, CHANNEL)
-        await world.wait_live()
+    async with open_talk() as world:
         world.discord.enter(ADA, OTHER_CHANNEL)
         await trio.sleep(1)
 
@@ -305,9 +345,7 @@ async def test_a_model_that_can_not_be_reached_is_told_in_words_and_tried_again_
 async def test_a_model_that_does_not_return_ends_the_conversation_in_the_end(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_world() as world:
-        world.discord.enter(ADA, CHANNEL)
-        await world.wait_live()
+    async with open_talk() as world:
         world.model.is_gone = True
         await world.model.streams[1].aclose()
         await trio.sleep(LIMIT_SECONDS - 1)
@@ -319,9 +357,7 @@ async def test_a_model_that_does_not_return_ends_the_conversation_in_the_end(
 
 
 async def test_a_message_that_is_on_its_way_when_everybody_leaves_is_written_once(autojump_clock: MockClock) -> None:
-    async with open_world() as world:
-        world.discord.enter(ADA, CHANNEL)
-        await world.wait_live()
+    async with open_talk() as world:
         await world.model.streams[1].aclose()
         while not world.discord.write_attempts:  # noqa: ASYNC110  # a counter, no event
             await trio.sleep(0.001)
@@ -356,9 +392,7 @@ async def test_a_missing_permission_is_named_at_once(autojump_clock: MockClock) 
 async def test_a_bot_that_was_thrown_out_of_the_channel_ends_the_conversation_and_says_why(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_world() as world:
-        world.discord.enter(ADA, CHANNEL)
-        await world.wait_live()
+    async with open_talk() as world:
         world.voice.end(Ending(Cause.THROWN_OUT))
         await trio.sleep(1)
 
@@ -369,9 +403,7 @@ async def test_a_bot_that_was_thrown_out_of_the_channel_ends_the_conversation_an
 async def test_the_conversation_with_the_model_goes_on_through_ten_broken_voice_connections(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_world() as world:
-        world.discord.enter(ADA, CHANNEL)
-        await world.wait_live()
+    async with open_talk() as world:
         for _ in range(10):
             first = world.voice
             first.end(Ending(Cause.BROKEN))
@@ -390,9 +422,7 @@ async def test_the_conversation_with_the_model_goes_on_through_ten_broken_voice_
 async def test_people_who_are_not_understood_read_so_and_are_heard_again_after_new_keys(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_world() as world:
-        world.discord.enter(ADA, CHANNEL)
-        await world.wait_live()
+    async with open_talk() as world:
         await trio.sleep(3)
         world.voice.is_secret = True
         await world.discord.speak(ADA, TONE * 10)
@@ -430,9 +460,7 @@ async def test_people_who_are_never_understood_read_that_it_was_given_up_after_f
 
 
 async def test_a_bot_that_can_not_speak_gets_another_connection_and_says_so(autojump_clock: MockClock) -> None:
-    async with open_world() as world:
-        world.discord.enter(ADA, CHANNEL)
-        await world.wait_live()
+    async with open_talk() as world:
         world.voice.can_send = False
         await trio.sleep(MUTE_SECONDS + 2)
 
@@ -484,9 +512,7 @@ async def test_a_wish_that_is_taken_back_at_once_leaves_nothing_behind(autojump_
 
 
 async def test_where_the_bot_is_moved_to_it_goes_on_with_the_people_there(autojump_clock: MockClock) -> None:
-    async with open_world() as world:
-        world.discord.enter(ADA, CHANNEL)
-        await world.wait_live()
+    async with open_talk() as world:
         world.discord.bot_places = {GUILD: CHANNEL}
         world.discord.enter(BOB, OTHER_CHANNEL)
         await trio.sleep(1)
@@ -494,8 +520,7 @@ async def test_where_the_bot_is_moved_to_it_goes_on_with_the_people_there(autoju
         await world.rooms.changed()
         await trio.sleep(0.5)
 
-        status = world.rooms.status(GUILD)
-        assert status is not None
+        status = world.status()
         assert status.channel_id == OTHER_CHANNEL
         assert [person.user_id for person in status.people] == [BOB]
         world.voice.end(Ending(Cause.BROKEN))
@@ -507,9 +532,7 @@ async def test_where_the_bot_is_moved_to_it_goes_on_with_the_people_there(autoju
 
 
 async def test_where_the_bot_is_moved_to_an_empty_channel_the_conversation_ends(autojump_clock: MockClock) -> None:
-    async with open_world() as world:
-        world.discord.enter(ADA, CHANNEL)
-        await world.wait_live()
+    async with open_talk() as world:
         world.discord.bot_places = {GUILD: CHANNEL}
         await world.rooms.changed()
         await trio.sleep(0.1)
@@ -521,9 +544,7 @@ async def test_where_the_bot_is_moved_to_an_empty_channel_the_conversation_ends(
 
 
 async def test_who_speaks_while_the_model_is_away_is_not_taken_for_unheard(autojump_clock: MockClock) -> None:
-    async with open_world() as world:
-        world.discord.enter(ADA, CHANNEL)
-        await world.wait_live()
+    async with open_talk() as world:
         world.model.is_gone = True
         await trio.aclose_forcefully(world.model.streams[-1])
         await trio.sleep(1)
@@ -562,12 +583,24 @@ async def test_the_status_tells_who_is_heard_and_who_is_not(autojump_clock: Mock
         assert not late.is_deaf
 
 
+async def test_the_status_tells_how_soon_answers_begin(autojump_clock: MockClock) -> None:
+    async with (
+        trio.open_nursery() as nursery,
+        open_talk(model=SimulatedModel(nursery, Turns), hearing=HearingSettings(networks=NETWORKS)) as world,
+    ):
+        assert world.status().answers is None
+        await world.discord.speak(ADA, spoken_packets(2.0))
+        await trio.sleep(5)
+
+        answers = world.status().answers
+        assert answers is not None
+        assert 0 < answers[0] == answers[1] < 2
+
+
 async def test_a_model_that_restarts_is_talked_to_again_over_the_same_voice_connection(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_world() as world:
-        world.discord.enter(ADA, CHANNEL)
-        await world.wait_live()
+    async with open_talk() as world:
         voice = world.voice
         await world.discord.speak(ADA, TONE)
         await trio.aclose_forcefully(world.model.streams[-1])
@@ -585,9 +618,7 @@ async def test_a_model_that_restarts_is_talked_to_again_over_the_same_voice_conn
 async def test_a_fault_of_ours_ends_one_conversation_with_the_generic_sentence(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with open_world() as world:
-        world.discord.enter(ADA, CHANNEL)
-        await world.wait_live()
+    async with open_talk() as world:
         world.voice.open_frame = None  # type: ignore[assignment]  # what it would be after a mistake
         await world.discord.speak(ADA, TONE)
         await trio.sleep(1)
@@ -604,10 +635,8 @@ async def test_a_fault_of_ours_ends_one_conversation_with_the_generic_sentence(
 async def test_the_models_words_stand_in_the_text_channel_that_the_operator_chose(autojump_clock: MockClock) -> None:
     async with (
         trio.open_nursery() as nursery,
-        open_world(model=SimulatedModel(nursery, Turns), text_channel=77) as world,
+        open_talk(model=SimulatedModel(nursery, Turns), text_channel=77) as world,
     ):
-        world.discord.enter(ADA, CHANNEL)
-        await world.wait_live()
         await world.discord.speak(ADA, tone_packets(50))
         await trio.sleep(10)
 
@@ -648,9 +677,7 @@ async def speak_on(world: World) -> None:
 
 
 async def test_a_renewal_is_no_outage_and_the_voice_connection_stays(autojump_clock: MockClock) -> None:
-    async with open_world(renew_seconds=4, mark="sentence") as world, trio.open_nursery() as people:
-        world.discord.enter(ADA, CHANNEL)
-        await world.wait_live()
+    async with open_talk(renew_seconds=4, mark="sentence") as world, trio.open_nursery() as people:
         began_seconds = trio.current_time()
         people.start_soon(speak_on, world)
         voice = world.voice
@@ -675,9 +702,7 @@ async def test_what_people_say_while_the_link_is_renewed_is_dropped_counted_and_
             await trio.sleep(2.0)
             return await super().dial(address)
 
-    async with trio.open_nursery() as nursery, open_world(model=Slow(nursery), renew_seconds=4, mark="none") as world:
-        world.discord.enter(ADA, CHANNEL)
-        await world.wait_live()
+    async with trio.open_nursery() as nursery, open_talk(model=Slow(nursery), renew_seconds=4, mark="none") as world:
         began_seconds = trio.current_time()
         voice = world.voice
         await trio.sleep(3.6)  # in silence the link is left within the last second
@@ -691,8 +716,7 @@ async def test_what_people_say_while_the_link_is_renewed_is_dropped_counted_and_
         assert renewals.unheard_frames == pytest.approx(len(TONE), abs=3)
         assert sound(voice, began_seconds, trio.current_time()) == []
         assert world.ledger.shed_frames[Shed.RENEWAL] == renewals.unheard_frames
-        status = world.rooms.status(GUILD)
-        assert status is not None
+        status = world.status()
         assert status.unheard_seconds == pytest.approx(renewals.unheard_frames * 0.02)
         assert world.said == []
 
@@ -700,9 +724,7 @@ async def test_what_people_say_while_the_link_is_renewed_is_dropped_counted_and_
 async def test_a_model_that_is_gone_when_the_link_is_renewed_is_an_outage_from_then_on(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_world(renew_seconds=11, mark="none") as world:
-        world.discord.enter(ADA, CHANNEL)
-        await world.wait_live()
+    async with open_talk(renew_seconds=11, mark="none") as world:
         world.model.is_gone = True
         await trio.sleep(13)
         assert world.said == [LOST_SENTENCE]
@@ -716,9 +738,7 @@ async def test_a_model_that_is_gone_when_the_link_is_renewed_is_an_outage_from_t
 
 
 async def test_a_link_is_renewed_though_the_voice_connection_is_being_restored(autojump_clock: MockClock) -> None:
-    async with open_world(renew_seconds=4, mark="none") as world, trio.open_nursery() as people:
-        world.discord.enter(ADA, CHANNEL)
-        await world.wait_live()
+    async with open_talk(renew_seconds=4, mark="none") as world, trio.open_nursery() as people:
         people.start_soon(speak_on, world)
         await trio.sleep(3.9)
         world.voice.end(Ending(Cause.BROKEN))
@@ -734,9 +754,7 @@ async def test_a_link_is_renewed_though_the_voice_connection_is_being_restored(a
 async def test_with_a_second_free_model_in_the_pool_a_room_moves_to_it_and_frees_the_first(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_world(model_count=2, renew_seconds=4) as world, trio.open_nursery() as people:
-        world.discord.enter(ADA, CHANNEL)
-        await world.wait_live()
+    async with open_talk(model_count=2, renew_seconds=4) as world, trio.open_nursery() as people:
         people.start_soon(speak_on, world)
         await trio.sleep(5)
         assert [model.server.is_busy for model in world.models] == [False, True]
@@ -748,5 +766,23 @@ async def test_with_a_second_free_model_in_the_pool_a_room_moves_to_it_and_frees
         assert renewals.longest_gap_seconds == pytest.approx(0.02)
         assert [model.server.is_busy for model in world.models] == [True, False]
         assert world.talks[-1].ticket.model == "m1"
+        assert world.said == []
+        people.cancel_scope.cancel()
+
+
+async def test_a_model_that_dies_when_the_next_link_stands_is_left_without_a_word_and_not_used_for_a_while(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_talk(model_count=2, renew_seconds=8) as world, trio.open_nursery() as people:
+        people.start_soon(speak_on, world)
+        await trio.sleep(7)
+        assert [model.server.is_busy for model in world.models] == [True, True], "no silence to change in"
+        world.model.is_gone = True
+        await world.model.streams[1].aclose()
+        await trio.sleep(2)
+
+        status = world.status()
+        assert status.model == "m2"
+        assert [each.trouble for each in status.models] == [Trouble.LOST, None]
         assert world.said == []
         people.cancel_scope.cancel()

@@ -21,7 +21,7 @@ from tests.audio.test_vad import NETWORKS
 from tests.command import SPEECH
 from tests.discord_server.options import AES256_GCM
 from tests.discord_server.speech import encode, read_wav
-from tests.people.discord.simulation import ADA, BOB, CHANNEL, KEY, FakeDiscord, FakeVoice, tone_packets
+from tests.people.discord.simulation import ADA, BOB, CHANNEL, KEY, FakeDiscord, FakeVoice, spoken_packets, tone_packets
 
 SOUND = (0.3 * np.sin(np.arange(PEOPLE_FRAME_SAMPLES) / 10)).astype(np.float32)
 TONE = tone_packets(20)
@@ -250,11 +250,6 @@ async def test_only_who_may_be_heard_is_said_to_begin_to_speak(
 # Several people
 
 
-def spoken(seconds: float) -> list[bytes]:
-    """Return the beginning of the speech that plexbridge ships, as packets."""
-    return encode(read_wav(SPEECH)[: round(seconds * PEOPLE_RATE_HZ)])
-
-
 async def test_a_person_has_a_gain_which_is_kept_for_who_is_not_there_yet(
     people: DiscordPeople, voice: FakeVoice, autojump_clock: MockClock
 ) -> None:
@@ -284,7 +279,7 @@ async def test_speaking_times_are_on_trios_clock(
 ) -> None:
     people.set_heard({ADA, BOB})
     await trio.sleep(100)
-    await listen(people, voice, spoken(1.5))
+    await listen(people, voice, spoken_packets(1.5))
     activity = people.activity()
 
     assert set(activity) == {ADA}
@@ -297,7 +292,7 @@ async def test_the_time_from_the_end_of_a_sentence_to_the_first_sound_is_measure
     people: DiscordPeople, voice: FakeVoice, autojump_clock: MockClock
 ) -> None:
     people.set_heard({ADA})
-    levels = await listen(people, voice, spoken(2.0))
+    levels = await listen(people, voice, spoken_packets(2.0))
     ended_ticks = len(levels) - max(tick for tick, level in enumerate(levels) if level > -40)
     await play(people, *[QUIET] * 15, *[SOUND] * 20)
     await listen(people, voice, [])

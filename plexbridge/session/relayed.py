@@ -1,10 +1,10 @@
 """The people of one conversation, as the sessions over its links see them, one after the other.
 
-`Audience` stands between the people and whichever session has its turn. To the people it is one conversation: its ticks
-count on from session to session, on one grid of 20 ms, and in the pause that there is where one link has to be closed
-before the next is open, it keeps the beat itself: what is said in it is dropped and counted. So nothing is replayed,
-and nothing gets later. It tells `Renewal` what is heard and played, ends a link's last frame with a fade, plays the
-mark, and remembers the model's last words.
+`RelayedPeople` stands between the people and whichever session has its turn. To the people it is one conversation: its
+ticks count on from session to session, on one grid of 20 ms, and in the pause that there is where one link has to be
+closed before the next is open, it keeps the beat itself: what is said in it is dropped and counted. So nothing is
+replayed, and nothing gets later. It tells `Renewal` what is heard and played, ends a link's last frame with a fade,
+plays the mark, and remembers the model's last words.
 """
 
 from collections import deque
@@ -25,7 +25,7 @@ from plexbridge.session.renewal import Renewal
 _FADE_SAMPLES = PEOPLE_RATE_HZ // 200  # 5 ms, as in the playout buffer
 
 
-class Audience:
+class RelayedPeople:
     """Implements `session.people.People`; one session at a time has its turn, between `wait_turn` and its end."""
 
     def __init__(self, people: People) -> None:
