@@ -81,10 +81,10 @@ LAYERS = (
         people.discord.notice people.discord.bot people.discord.front
         people.discord.commands people.discord.listening people.discord.replies
         people.discord.slash
-        people.discord.board people.discord.audience people.discord.audiences
+        people.discord.board people.discord.audience people.discord.audiences people.discord.recordings
         store.faults store.schema store.file store.revision store.database store.settings
         store.migrations.env store.migrations.versions.r0001_person_settings
-        store.migrations.versions.r0002_servers
+        store.migrations.versions.r0002_servers store.migrations.versions.r0003_recorded_servers
         screen check call run cli __main__
         """,
     ),

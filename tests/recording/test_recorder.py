@@ -1,12 +1,6 @@
-"""A recording that runs: every frame is taken at once, whatever the disk does, in simulated time; the disk is a fake.
-
-What the real one is told is written by real threads in `test_recorder_on_disk`.
-"""
+"""A recording that runs: every frame is taken at once, whatever the disk does, in simulated time."""
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +9,7 @@ from trio.testing import MockClock
 
 from plexbridge.audio.pcm import FRAME_SECONDS, PEOPLE_FRAME_SAMPLES, UPLINK_FRAME_SAMPLES, Samples, silence
 from plexbridge.errors import RecordingError
-from plexbridge.recording.files import Dropped, Event, Forget, Sound
+from plexbridge.recording.files import Dropped, Forget, Sound
 from plexbridge.recording.recorder import (
     CLOSE_SECONDS,
     QUEUE_LIMIT_FRAMES,
@@ -24,64 +18,10 @@ from plexbridge.recording.recorder import (
     Ending,
     Recorder,
 )
+from tests.recording.disk import ADA, BOB, FakeDisk
 
-ADA, BOB = "discord:1", "discord:2"
 WORD: Samples = np.ones(UPLINK_FRAME_SAMPLES, np.float32)
 ANSWER: Samples = np.ones(PEOPLE_FRAME_SAMPLES, np.float32)
-
-
-@dataclass
-class FakeDisk:
-    """Implements `recorder.Files`, and runs what is done with it, as slowly as is wanted."""
-
-    path: Path = Path("recordings/1")
-    delay_seconds: float = 0.0
-    fault: RecordingError | None = None
-    events: list[Event] = field(default_factory=list)
-    frames: list[int] = field(default_factory=list)
-    closed_frame: int | None = None
-    is_abandoned: bool = False
-    said: list[str] = field(default_factory=list)
-    _line: trio.Lock = field(default_factory=trio.Lock)
-
-    def write(self, events: Sequence[Event], now_frame: int) -> None:
-        """Keep it."""
-        if self.fault is not None:
-            raise self.fault
-        self.events += events
-        self.frames.append(now_frame)
-
-    def close(self, events: Sequence[Event], end_frame: int) -> None:
-        """Keep it."""
-        self.write(events, end_frame)
-        self.closed_frame = end_frame
-
-    def abandon(self, events: Sequence[Event]) -> None:
-        """Note it."""
-        self.events += [event for event in events if isinstance(event, Forget)]
-        self.is_abandoned = True
-
-    async def run(self, function: Callable[[], None]) -> None:
-        """Do something as a thread does: one after the other."""
-        async with self._line:
-            await trio.sleep(self.delay_seconds)
-            function()
-
-    def recorder(self, *, limit_seconds: float = 3_600) -> Recorder:
-        """Return a recorder on this disk."""
-        return Recorder(
-            self,
-            limit_seconds=limit_seconds,
-            name_of={ADA: "Ada", BOB: "Bob"}.__getitem__,
-            say=self.said.append,
-            in_thread=self.run,
-        )
-
-    @property
-    def sounds(self) -> list[tuple[str | None, str, float]]:
-        """Whose sound came, and where it lies."""
-        sounds = [event for event in self.events if isinstance(event, Sound)]
-        return [(each.person, each.name, round(each.place_frames, 3)) for each in sounds]
 
 
 async def talk(recorder: Recorder, seconds: float, *people: str) -> None:
