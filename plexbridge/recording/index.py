@@ -14,6 +14,8 @@ INDEX_FILE = "recording.json"
 MODEL_FILE = "model.opus"
 NAME_CHARS = 40
 """At most 160 bytes, so that with an id it is a name for every file system."""
+ID_CHARS = 64
+"""Enough for two of Discord's ids, and letters of one byte."""
 _TIME_FORMAT = "%Y-%m-%dT%H-%M-%SZ"
 _TIME_CHARS = len("2026-11-21T17-40-05Z")
 
@@ -63,21 +65,21 @@ class Index:
         return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
 
 
-def safe(name: str) -> str:
-    """Return a name as part of a file's: letters, digits and hyphens of any script, and an underscore for the rest."""
-    plain = unicodedata.normalize("NFKC", name)
-    kept = "".join(char if char.isalnum() or char == "-" else "_" for char in plain[: 4 * NAME_CHARS])
-    return "_".join(part for part in kept.split("_") if part)[:NAME_CHARS] or "_"
+def safe(name: str, limit_chars: int = NAME_CHARS) -> str:
+    """Return a name as part of a file's: letters and digits of any script, hyphens, and an underscore for the rest."""
+    plain = unicodedata.normalize("NFKC", name[: 4 * limit_chars])
+    kept = "".join(char if char.isalnum() or char == "-" else "_" for char in plain)
+    return "_".join(part for part in kept.split("_") if part)[:limit_chars] or "_"
 
 
 def track_file(person: str, name: str) -> str:
     """Return the name of a person's file, which no other person has."""
-    return f"{safe(name)}-{safe(person)}.opus"
+    return f"{safe(name)}-{safe(person, ID_CHARS)}.opus"
 
 
 def folder_name(started: datetime, place: str) -> str:
     """Return the name of a recording's folder."""
-    return f"{started.astimezone(UTC).strftime(_TIME_FORMAT)}-{safe(place)}"
+    return f"{started.astimezone(UTC).strftime(_TIME_FORMAT)}-{safe(place, ID_CHARS)}"
 
 
 def start_of(folder_name: str) -> datetime | None:

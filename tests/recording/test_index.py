@@ -57,6 +57,8 @@ def test_a_folders_name_is_the_start_in_utc_and_can_be_read_again() -> None:
     assert name == "2026-11-21T12-00-05Z-discord_1_2"
     assert start_of(name) == NOON.replace(microsecond=0)
     assert start_of(f"{name}-2") == start_of(name)
+    two_ids = f"discord-{2**63}-{2**63}"
+    assert folder_name(started, two_ids) == f"2026-11-21T12-00-05Z-{two_ids}"
 
 
 @pytest.mark.parametrize(
