@@ -15,7 +15,7 @@ from typing import Protocol
 
 import trio
 
-from plexbridge.audio.pcm import FRAME_SECONDS, Samples
+from plexbridge.audio.pcm import FRAME_SECONDS, Samples, level_dbfs
 from plexbridge.errors import RecordingError
 from plexbridge.recording.files import Dropped, Event, Forget, Sound
 
@@ -27,6 +27,9 @@ QUEUE_LIMIT_FRAMES = 5_000
 """50 s of one person and the model, 9 s of ten; some 20 MB at most."""
 CLOSE_SECONDS = 1.0
 """How long the end of a recording, mostly a hundredth of a second, may take, with everybody gone."""
+
+SILENT_DBFS = -96.0
+"""The last bit of 16: what a decoder makes of silence lies far below, and is not quite nothing."""
 
 SLOW_SENTENCE = "The recording has gaps: the disk is too slow at the moment."
 MODEL_NAME = "model"
@@ -112,9 +115,8 @@ class Recorder:
         self._take(person, name, samples, now_seconds)
 
     def played(self, samples: Samples, now_seconds: float) -> None:
-        """Take 20 ms of the model; silence is what lies between two frames anyway."""
-        if samples.any():
-            self._take(None, MODEL_NAME, samples, now_seconds)
+        """Take 20 ms of the model."""
+        self._take(None, MODEL_NAME, samples, now_seconds)
 
     def forget(self, person: str) -> None:
         """Delete all that there is of a person; what they say from now on is taken again."""
@@ -173,6 +175,8 @@ class Recorder:
         place_frames = (now_seconds - self._started_seconds) / FRAME_SECONDS
         if place_frames < -0.5:
             return  # of a tick that was due before the recording began
+        if level_dbfs(samples) < SILENT_DBFS:
+            return  # silence is what lies between two frames anyway
         if len(self._events) >= QUEUE_LIMIT_FRAMES:
             self._drop(place_frames)
             return

@@ -44,6 +44,7 @@ async def test_each_frame_lies_where_it_was_said(autojump_clock: MockClock) -> N
     recorder.spoke(BOB, WORD, is_speech=True, now_seconds=7.5)
     recorder.played(ANSWER, 7.01)
     recorder.played(silence(PEOPLE_FRAME_SAMPLES), 7.03)
+    recorder.played(1e-6 * ANSWER, 7.05)
     recorder.spoke(ADA, WORD, is_speech=True, now_seconds=6.5)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(recorder.run)

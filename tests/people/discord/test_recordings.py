@@ -12,9 +12,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from plexbridge.audio.hearing import HearingSettings
 from plexbridge.audio.mark import recording_mark
 from plexbridge.audio.opus import Decoder
-from plexbridge.audio.pcm import FRAME_SECONDS, PEOPLE_RATE_HZ
+from plexbridge.audio.pcm import FRAME_SECONDS, PEOPLE_RATE_HZ, silence
 from plexbridge.config import RecordingConfig
 from plexbridge.errors import RecordingError
 from plexbridge.people.discord.asking import person_id, server_id
@@ -29,14 +30,22 @@ from plexbridge.people.discord.recordings import (
     recorder_on_disk,
 )
 from plexbridge.people.discord.status import describe
-from plexbridge.recording.files import Forget, Sound
+from plexbridge.people.discord.voice import DiscordPeople
+from plexbridge.recording.files import Forget, RecordingFiles, Sound
+from plexbridge.recording.index import track_file
 from plexbridge.recording.recorder import Ending, Recorder
 from plexbridge.session.outage import BACK_SENTENCE
+from tests.audio.test_vad import NETWORKS
+from tests.command import SPEECH
+from tests.discord_server.speech import encode, read_wav
 from tests.people.discord.choices import MemoryChoices, make_audiences, make_recordings
 from tests.people.discord.memory_portal import MemoryPortal
-from tests.people.discord.simulation import ADA, BOB, CHANNEL, EVE, GUILD, FakeDiscord, tone_packets
+from tests.people.discord.simulation import ADA, BOB, CHANNEL, EVE, GUILD, FakeDiscord, FakeVoice, tone_packets
 from tests.people.discord.test_rooms import World, open_world
+from tests.people.discord.test_voice import Notebook
 from tests.recording.disk import FakeDisk
+from tests.recording.listening import read
+from tests.truth import find_lag
 
 TONE = tone_packets(50)
 """A second of somebody."""
@@ -309,6 +318,44 @@ async def test_the_last_word_counts_for_memory_and_store_alike(autojump_clock: M
 
         assert "recorded" not in described(world)
     assert studio.store.recorded == set()
+
+
+async def test_two_who_talk_at_once_are_in_their_own_files_as_they_spoke_to_the_frame(
+    tmp_path: Path, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    words = {person: read_wav(SPEECH)[first : first + 96_000] for person, first in ((ADA, 10_000), (BOB, 200_000))}
+    packets = {person: encode(said) for person, said in words.items()}
+    first_ticks = {ADA: 30, BOB: 47}  # Bob begins 0.34 s after Ada
+    voice = FakeVoice(FakeDiscord(nursery), CHANNEL)
+    files = RecordingFiles(tmp_path, datetime(2026, 11, 21, tzinfo=UTC), "here")
+
+    async def run_at_once(function: Callable[[], None]) -> None:
+        function()
+
+    with DiscordPeople(voice, Notebook(), HearingSettings(networks=NETWORKS)) as people:
+        people.set_heard(words)
+        recorder = Recorder(files, limit_seconds=60, name_of=str, say=print, in_thread=run_at_once)
+        people.taps.add(recorder)
+        nursery.start_soon(recorder.run)
+        start_seconds = trio.current_time()
+        for tick in range(160):
+            for person, first_tick in first_ticks.items():
+                if 0 <= tick - first_tick < len(packets[person]):
+                    voice.hear(person, packets[person][tick - first_tick])
+            await trio.sleep_until(start_seconds + tick * FRAME_SECONDS)
+            people.listen(start_seconds + tick * FRAME_SECONDS)
+            people.play(silence(960), tick)
+        recorder.stop()
+        await trio.sleep(1)
+
+    sounds = {
+        person: read((files.path / track_file(person_id(person), person_id(person))).read_bytes()) for person in words
+    }
+    places, matches = zip(*(find_lag(words[person], sounds[person]) for person in (ADA, BOB)), strict=True)
+    assert min(matches) > 0.9
+    assert find_lag(words[BOB], sounds[ADA])[1] < 0.5
+    assert places[1] - places[0] == pytest.approx(17 * 960, abs=10)
+    assert places[0] - 30 * 960 == pytest.approx(0.03 * PEOPLE_RATE_HZ, abs=0.03 * PEOPLE_RATE_HZ)
 
 
 # On a real disk, with real threads
