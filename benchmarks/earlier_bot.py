@@ -39,7 +39,7 @@ def _stage(way: Way, name: str, work: Callable[[], object]) -> Stage:
 
 
 def _up(material: Material) -> Iterator[Stage]:
-    decoder = discord_opus.Decoder()  # type: ignore[no-untyped-call]
+    decoder = discord_opus.Decoder()  # type: ignore[no-untyped-call]  # discord.py has no annotation there
     writer = sphn.OpusStreamWriter(MODEL_RATE_HZ)
     packets = material.discord_packets
     decoded = [decoder.decode(packet, fec=False) for packet in packets]

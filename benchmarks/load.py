@@ -2,7 +2,7 @@
 
     python -m benchmarks.load [--short] [--sessions 1,10,20,40] [--picture FILE]
 
-plexbridge runs in a process of its own and holds so many whole sessions: voice connection, its reader, transport
+plexbridge runs in a process of its own and holds so many whole sessions: voice connection, transport
 encryption, end-to-end encryption, jitter buffer, Opus both ways, WebSocket, playout. Everybody talks and every model
 answers without a pause. Each process is kept to one core: threads of one interpreter that run on two cores wait for
 each other, which costs a fifth more. All that they say was encoded and encrypted beforehand; another process only sends

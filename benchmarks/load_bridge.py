@@ -24,7 +24,7 @@ from plexbridge.config import AudioConfig
 from plexbridge.model.conversation import State
 from plexbridge.model.request import build_request
 from plexbridge.people.discord.inbox import Inbox
-from plexbridge.people.discord.internals import prepare
+from plexbridge.people.discord.internals.patches import prepare
 from plexbridge.people.discord.line import open_line
 from plexbridge.people.discord.portal import open_portal, trio_clock
 from plexbridge.people.discord.voice import DiscordPeople, Voice

@@ -1,12 +1,11 @@
 """A bot's voice connection and one person in the same encrypted call, without Discord between them.
 
-discord.py's voice client, its socket, its encryption and the thread that reads for it are the real ones, as is davey's
-end-to-end encryption; only the voice gateway, which says next to nothing during a call, is not there. The person's
-datagrams are made beforehand, so that making them costs nothing when it counts.
+discord.py's voice client, its socket and its encryption are the real ones, as is davey's end-to-end encryption; only
+the voice gateway, which says next to nothing during a call, is not there. The person's datagrams are made beforehand,
+so that making them costs nothing when it counts.
 """
 
 import secrets
-import socket
 from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
@@ -15,7 +14,7 @@ import davey
 
 from benchmarks.load_generator import HOST, Address
 from plexbridge.people.discord.inbox import Connected, Inbox, Speaking
-from plexbridge.people.discord.internals import VoiceLink
+from plexbridge.people.discord.internals.link import VoiceLink
 from plexbridge.people.discord.rtp import XCHACHA20_POLY1305
 from tests.discord_server.mls import ExternalSender, vector
 from tests.discord_server.transport import Rtp, Sealer, unseal
@@ -74,7 +73,7 @@ class WiredLink(VoiceLink):
     """A voice connection that stands as soon as it is made, to `server`; `leave` closes it."""
 
     def __init__(self, call: Call, inbox: Inbox, server: Address) -> None:
-        from discord.voice_state import ConnectionFlowState  # only internals.py imports discord.py without a warning
+        from discord.voice_state import ConnectionFlowState  # only our modules import discord.py without a warning
 
         client = SimpleNamespace(_connection=SimpleNamespace(loop=None, user=SimpleNamespace(id=BOT_ID)))
         channel = SimpleNamespace(id=call.channel_id)
@@ -85,14 +84,12 @@ class WiredLink(VoiceLink):
             is_orphaned=lambda: False,
         )
         state = self._connection
-        state.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        state.socket.setblocking(False)  # as discord.py has it
+        state._create_socket()
         state.socket.bind((HOST, 0))
         state.socket.connect(server)
         state.mode, state.secret_key, state.ssrc = "aead_xchacha20_poly1305_rtpsize", list(call.key), BOT_SSRC
         state.dave_session, state.dave_protocol_version = call.bot, DAVE_VERSION
         state.state = ConnectionFlowState.connected
-        state._socket_reader.resume()
         inbox.announce(Connected(XCHACHA20_POLY1305, call.key))
         inbox.announce(Speaking(PERSON_SSRC, PERSON_ID, is_speaking=True))
         self.address: Address = state.socket.getsockname()
@@ -101,8 +98,5 @@ class WiredLink(VoiceLink):
         """There is no gateway to tell."""
 
     async def leave(self) -> None:
-        """Free the socket and its reader."""
-        reader = self._connection._socket_reader
-        reader.stop()
-        reader.join()
+        """Free the socket."""
         self._connection.socket.close()

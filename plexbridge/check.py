@@ -2,7 +2,7 @@
 
 A line says what was found and, where something is wrong or risky, the cure. Nothing here connects to a model: it is
 tried by the `probe` that the caller hands in, which holds the model's lock like any call does. The store is looked into
-as it is; what is missing there is not made.
+as it is; what is missing there is not made. The page's port is taken and given back.
 """
 
 import os
@@ -12,11 +12,10 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from importlib import import_module
-from ipaddress import ip_address
 from pathlib import Path
 
 from plexbridge.audio import opus
-from plexbridge.config import Config, ModelConfig, PersonaConfig, StoreConfig, mask_store_url
+from plexbridge.config import Config, ModelConfig, PersonaConfig, StoreConfig, WebConfig, mask_store_url
 from plexbridge.errors import (
     ConfigError,
     LibraryMissing,
@@ -31,6 +30,8 @@ from plexbridge.errors import (
 from plexbridge.model.request import build_request, parse_address
 from plexbridge.model.voices import VOICES
 from plexbridge.people.discord.library import CURE, check_library
+from plexbridge.people.web.access import is_loopback
+from plexbridge.people.web.door import open_door
 
 Probe = Callable[[ModelConfig], Awaitable[float | PlexbridgeError]]
 """Connects to a model, waits for its handshake and hangs up: the seconds that it took, or what failed."""
@@ -114,6 +115,7 @@ async def check(config: Config, *, probe: Probe, libraries: Sequence[Library] = 
     findings.append(await _store_finding(config.store))
     if config.recording.enabled:
         findings.append(_recording_finding(config.recording.folder))
+    findings.append(await _web_finding(config.web))
     findings += _persona_findings(config)
     for model in config.model:
         findings += _address_findings(model, config.persona)
@@ -170,6 +172,21 @@ async def _store_finding(store: StoreConfig) -> Finding:
     return Finding(Verdict.OK, "store.url", f"{shown}, people: {people}")
 
 
+async def _web_finding(web: WebConfig) -> Finding:
+    """Return whether the page's port and certificate can be used, tried for a moment."""
+    if not web.enabled:
+        return Finding(Verdict.SKIP, "web", "off", "to turn the page on, set web.enabled = true")
+    try:
+        async with open_door(web) as door:
+            address = door.address if web.port else f"a free port of {web.host}"
+    except ConfigError as error:
+        name, _, rest = error.faults[0].partition(": ")
+        found, _, cure = rest.removeprefix("found ").partition(": ")
+        return Finding(Verdict.FAIL, name, found, cure)
+    who = "for who has the token" if web.token is not None else "no token, for this machine only"
+    return Finding(Verdict.OK, "web", f"page at {address}, {who}")
+
+
 def _persona_findings(config: Config) -> Iterator[Finding]:
     """Yield whether the voice may exist, and how long the prompt is; other dialects than Moshi's take both."""
     if all(model.dialect == "moshi" for model in config.model):
@@ -204,20 +221,13 @@ def _safety_finding(model: ModelConfig) -> Finding:
     """Return the model's address, and what an operator should know who sends speech there."""
     name, shown = f"model {model.name} address", f"{model.address} ({model.dialect})"
     address = parse_address(model.url, dialect=model.dialect)
-    if _is_this_host(address.host) or (address.is_tls and model.verify):
+    if is_loopback(address.host) or (address.is_tls and model.verify):
         return Finding(Verdict.OK, name, shown)
     if address.is_tls:
         cure = "name the server's certificate in ca_file and remove verify = false"
         return Finding(Verdict.OK, name, f"{shown}; not verified: anyone on the way can pose as the server", cure)
     cure = "use wss:// if the network is not yours alone"
     return Finding(Verdict.OK, name, f"{shown}; not encrypted: anyone on the way can listen", cure)
-
-
-def _is_this_host(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _ca_file_finding(name: str, ca_file: Path) -> Finding:

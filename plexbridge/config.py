@@ -7,6 +7,7 @@ the later one, so that it is checked even when other keys are wrong, and all fau
 
 import re
 from collections.abc import Mapping
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import parse_qsl, urlsplit
@@ -29,6 +30,7 @@ from plexbridge.errors import ConfigError, RequestError
 from plexbridge.model.identity import model_key
 from plexbridge.model.request import Dialect, build_request, clean_prompt, parse_address
 from plexbridge.model.voices import VOICES, check_voice
+from plexbridge.people.web.access import is_loopback, parse_host, parse_origin
 from plexbridge.store.address import EXPECTED, in_folder, parse_store_url
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -325,6 +327,86 @@ def _has_host(address: str) -> bool:
         return False
 
 
+MIN_TOKEN_CHARS = 16
+"""Too many to be guessed through the network, if they were chosen by chance."""
+
+
+def _origin_list(value: object) -> tuple[str, ...]:
+    """Return a list of origins as the frozen schema has it; text, as from the environment, has commas between them."""
+    origins = value
+    if isinstance(value, str):
+        origins = [part.strip() for part in value.split(",") if part.strip()]
+    if not isinstance(origins, list | tuple) or not all(
+        isinstance(each, str) and parse_origin(each) is not None for each in origins
+    ):
+        raise ValueError('a list of origins without a path, such as ["https://voice.example"]')
+    return tuple(origins)
+
+
+class WebConfig(_Table):
+    """The web front: the page and what it talks to. Where others can reach it, it needs a token and encryption."""
+
+    enabled: bool = Field(default=True, description="true or false")
+    host: str = Field(default="127.0.0.1", description="an address of this machine, such as 127.0.0.1")
+    port: int = _whole(8080, 0, 65_535)
+    token: SecretStr | None = Field(
+        default=None, description=f"at least {MIN_TOKEN_CHARS} characters of ASCII without blanks"
+    )
+    origins: Annotated[tuple[str, ...], BeforeValidator(_origin_list)] = ()
+    certificate: Path | None = _path("a file with the server's certificate (PEM)")
+    key: Path | None = _path("a file with the certificate's private key (PEM)")
+    tls_proxy: bool = Field(default=False, description="true or false")
+    clients: int = _whole(64, 1, 1_000)
+
+    @field_validator("host")
+    @classmethod
+    def _check_host(cls, host: str) -> str:
+        try:
+            is_host = bool(IPv6Address(host)) if ":" in host else parse_host(host) is not None
+        except ValueError:
+            is_host = False
+        if not is_host or host.startswith("["):
+            raise ValueError(cls.model_fields["host"].description)
+        return host
+
+    @field_validator("token")
+    @classmethod
+    def _check_token(cls, token: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        text = "" if token is None else token.get_secret_value()
+        is_usable = len(text) >= MIN_TOKEN_CHARS and text.isascii() and text.isprintable() and " " not in text
+        if token is not None and not is_usable:
+            raise ValueError(cls.model_fields["token"].description)
+        if token is None and _is_open_to_others(info):
+            raise ValueError(
+                f"a token, as others can reach {info.data['host']}: set PLEXBRIDGE_WEB_TOKEN to "
+                f"{cls.model_fields['token'].description}, or web.host to 127.0.0.1"
+            )
+        return token
+
+    @field_validator("key")
+    @classmethod
+    def _check_pair(cls, key: Path | None, info: ValidationInfo) -> Path | None:
+        if "certificate" in info.data and (key is None) != (info.data["certificate"] is None):
+            raise ValueError("web.certificate and web.key together, or neither")
+        return key
+
+    @field_validator("tls_proxy")
+    @classmethod
+    def _check_encryption(cls, tls_proxy: bool, info: ValidationInfo) -> bool:
+        has_certificate = info.data.get("certificate", True) is not None
+        if not tls_proxy and not has_certificate and _is_open_to_others(info):
+            raise ValueError(
+                f"encryption, as others can reach {info.data['host']}: set web.certificate and web.key, or "
+                "tls_proxy = true if a proxy that you trust encrypts and is the only one to reach this port"
+            )
+        return tls_proxy
+
+
+def _is_open_to_others(info: ValidationInfo) -> bool:
+    """Whether a web front with the keys before this one is on, and can be reached from other machines."""
+    return bool(info.data.get("enabled")) and "host" in info.data and not is_loopback(info.data["host"])
+
+
 class QueueConfig(_Table):
     """How models are shared when there are fewer of them than people want."""
 
@@ -386,6 +468,7 @@ class Config(_Table):
     audio: AudioConfig = AudioConfig()
     renewal: RenewalConfig = RenewalConfig()
     discord: DiscordConfig = DiscordConfig()
+    web: WebConfig = WebConfig()
     queue: QueueConfig = QueueConfig()
     hearing: HearingConfig = HearingConfig()
     recording: RecordingConfig = RecordingConfig()
@@ -412,12 +495,13 @@ class Config(_Table):
         return by_name[name]
 
     def private_texts(self) -> tuple[str, ...]:
-        """Return what must stand in no log: the prompt, the token, and what is secret in the addresses."""
+        """Return what must stand in no log: the prompt, the tokens, and what is secret in the addresses."""
         queries = (urlsplit(model.url).query for model in self.model)
         values = (value for query in queries for _, value in parse_qsl(query))
-        token = () if self.discord.token is None else (self.discord.token.get_secret_value(),)
+        secrets = (self.discord.token, self.web.token)
+        tokens = (secret.get_secret_value() for secret in secrets if secret is not None)
         database = parse_store_url(self.store.url)
-        return (self.persona.prompt, *token, *values, *(() if database is None else database.secrets))
+        return (self.persona.prompt, *tokens, *values, *(() if database is None else database.secrets))
 
     def effective(self) -> tuple[str, ...]:
         """Return the configuration as TOML without secrets, one line per key, with where each value came from."""

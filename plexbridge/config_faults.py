@@ -112,15 +112,16 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def shown(value: object, field: FieldInfo | None = None, *, limit_chars: int | None = None) -> str:
     """Return the value as TOML would write it, on one line, private values masked; a table or list only by kind,
-    unless it holds nothing but whole numbers."""
+    unless it holds nothing but whole numbers, or is a key's list of texts."""
     if value is None:
         return "nothing"
     if isinstance(value, SecretStr) or (field is not None and _is_secret(field)):
         return '"***"'
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, tuple) and all(type(item) is int and abs(item) < MAX_SHOWN_NUMBER for item in value):
-        items = ", ".join(map(str, value))
+    is_key = field is not None
+    if isinstance(value, tuple) and (_are_numbers(value) or (is_key and all(isinstance(item, str) for item in value))):
+        items = ", ".join(quoted(item) if isinstance(item, str) else str(item) for item in value)
         return f"[{items if limit_chars is None or len(items) <= limit_chars else items[:limit_chars] + '…'}]"
     if isinstance(value, dict | list | tuple):
         return "a table" if isinstance(value, dict) else "a list"
@@ -133,6 +134,10 @@ def shown(value: object, field: FieldInfo | None = None, *, limit_chars: int | N
     if limit_chars is not None and len(text) > limit_chars:
         text = text[:limit_chars] + "…"
     return quoted(text)
+
+
+def _are_numbers(values: tuple[object, ...]) -> bool:
+    return all(type(item) is int and abs(item) < MAX_SHOWN_NUMBER for item in values)
 
 
 def quoted(text: str) -> str:

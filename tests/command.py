@@ -23,9 +23,12 @@ NO_SETTINGS: Mapping[str, str] = {}
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a process, without settings of whoever runs the tests."""
+    """Return the environment of a process, without settings of whoever runs the tests.
+
+    The page is on a free port, as several processes run at once.
+    """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PLEXBRIDGE_")}
-    return {**inherited, **settings}
+    return {**inherited, "PLEXBRIDGE_WEB_PORT": "0", **settings}
 
 
 def start(

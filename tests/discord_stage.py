@@ -94,7 +94,7 @@ class Stage:
         while is_more(now := self.bridge.count(), before):
             sockets = psutil.Process(self.bridge.process.pid).net_connections("all")
             assert time.monotonic() < deadline, f"{now}, and before {dict(before)}: {sockets}"
-            time.sleep(0.5)
+            time.sleep(0.5)  # between two looks at another process
 
 
 def is_more(now: Mapping[str, int], before: Mapping[str, int]) -> bool:

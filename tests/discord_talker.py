@@ -24,6 +24,7 @@ AUDIBLE_RMS = 0.03
 TONE_SHARE = 0.7
 """Of a packet's power, for it to be a tone: where one begins or ends there are others in it."""
 POLL_SECONDS = 0.1
+"""Between two looks at what another process has heard."""
 BREATH_SECONDS = 60.0
 """How long a whistle can last; longer than any fault."""
 WATCH_SECONDS = 1.2

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from tests.command import SPEECH, Called, call, clip_speech, model_at, start
-from tests.interop.environment import make_certificate, run_model_server
+from tests.interop.environment import SphnVersion, make_certificate, run_model_server
 from tests.truth import clean_round_trip, compare, largest_step, read_wav, wav_seconds
 
 pytestmark = pytest.mark.live
@@ -40,9 +40,9 @@ def assert_next_call_works(folder: Path, url: str) -> None:
 
 
 @pytest.mark.parametrize("sphn", ["0.1.12", "0.2.1"])
-def test_speech_comes_back_from_sphn_whole_and_at_one_constant_lag(sphn: str, tmp_path: Path) -> None:
+def test_speech_comes_back_from_sphn_whole_and_at_one_constant_lag(sphn: SphnVersion, tmp_path: Path) -> None:
     dialect = "personaplex" if sphn == "0.1.12" else "moshi"
-    with run_model_server("--dialect", dialect, "--byte-pieces", sphn=sphn) as server:  # type: ignore[arg-type]
+    with run_model_server("--dialect", dialect, "--byte-pieces", sphn=sphn) as server:
         called = call(tmp_path, settings=model_at(server.url, MODEL_DIALECT=dialect))
         state = server.state()
 

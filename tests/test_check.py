@@ -7,9 +7,18 @@ from pathlib import Path
 
 import pytest
 import trustme
+from pydantic import SecretStr
 
 from plexbridge.check import CheckReport, Finding, Library, Probe, Verdict, check
-from plexbridge.config import Config, LogConfig, ModelConfig, PersonaConfig, RecordingConfig, StoreConfig
+from plexbridge.config import (
+    Config,
+    LogConfig,
+    ModelConfig,
+    PersonaConfig,
+    RecordingConfig,
+    StoreConfig,
+    WebConfig,
+)
 from plexbridge.errors import (
     ConfigError,
     LibraryMissing,
@@ -22,6 +31,7 @@ from plexbridge.errors import (
     PlexbridgeError,
     RequestError,
 )
+from plexbridge.people.web.door import open_door
 from plexbridge.store.settings import open_store
 
 URL = "wss://gpu.example:8998/api/chat"
@@ -59,7 +69,7 @@ def names_in(folder: Path) -> set[str]:
 
 
 async def test_the_defaults_are_all_well_and_each_thing_has_its_line() -> None:
-    report = await check(Config(), probe=answering)
+    report = await check(Config(web=WebConfig(port=0)), probe=answering)
 
     assert report.is_ok
     assert [finding.name for finding in report.findings] == [
@@ -70,6 +80,7 @@ async def test_the_defaults_are_all_well_and_each_thing_has_its_line() -> None:
         "discord.py",
         "log.file",
         "store.url",
+        "web",
         "persona.voice",
         "persona.prompt",
         "model loopback address",
@@ -216,6 +227,46 @@ def test_what_the_store_needs_is_imported_by_the_look_into_it_only() -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+async def line_for_web(web: WebConfig) -> str:
+    (found,) = (str(each) for each in (await check(Config(web=web), probe=answering)).findings if "web" in each.name)
+    return found
+
+
+async def test_the_page_is_told_with_its_address_and_who_may_use_it() -> None:
+    async with open_door(WebConfig(port=0)) as door:
+        port = int(door.address.rpartition(":")[2].strip("/"))
+
+    assert await line_for_web(WebConfig(port=port)) == (
+        f"ok    web: page at http://127.0.0.1:{port}/, no token, for this machine only"
+    )
+    assert await line_for_web(WebConfig(port=port, token=SecretStr("0123456789abcdef"))) == (
+        f"ok    web: page at http://127.0.0.1:{port}/, for who has the token"
+    )
+    assert await line_for_web(WebConfig(enabled=False)) == (
+        "skip  web: off — to turn the page on, set web.enabled = true"
+    )
+
+
+async def test_a_port_in_use_fails_with_what_to_do() -> None:
+    async with open_door(WebConfig(port=0)) as door:
+        port = int(door.address.rpartition(":")[2].strip("/"))
+
+        line = await line_for_web(WebConfig(port=port))
+
+    assert line == (
+        f"FAIL  web.port: {port}, expected a free port, as this one is in use — "
+        "stop the other program or set another port, 0 for any"
+    )
+
+
+async def test_a_certificate_that_can_not_be_read_fails(tmp_path: Path) -> None:
+    path = tmp_path / "none.pem"
+
+    line = await line_for_web(WebConfig(port=0, certificate=path, key=path))
+
+    assert line == f'FAIL  web.certificate: "{path}", expected a file that can be read (No such file or directory)'
+
+
 async def test_a_voice_of_the_operator_is_left_to_the_server() -> None:
     report = await check(Config(persona=PersonaConfig(voice="mine.pt")), probe=answering)
 
@@ -314,7 +365,7 @@ async def test_each_model_is_probed_once_in_order() -> None:
 async def test_a_model_in_use_is_skipped_and_is_no_failure(make_probe: Callable[[PlexbridgeError], Probe]) -> None:
     probe = make_probe(ModelBusy("taken on this host"))
 
-    report = await check(Config(), probe=probe)
+    report = await check(Config(web=WebConfig(port=0)), probe=probe)
 
     assert line(report, "model loopback answers") == (
         "skip  model loopback answers: in use, not tried (taken on this host) — try again when its call has ended"

@@ -155,6 +155,111 @@ def test_what_discord_can_not_use_is_named(line: str, fault: str) -> None:
     assert found.startswith(fault)
 
 
+TOKEN = "0123456789abcdef"
+
+
+def test_the_page_is_on_at_this_machine_only_unless_that_is_changed() -> None:
+    web = Config().web
+    changed = load_text(
+        '[web]\nenabled = false\nhost = "::1"\nport = 0\ncertificate = "cert.pem"\nkey = "/key.pem"\nclients = 1\n'
+    ).web
+
+    assert (web.enabled, web.host, web.port, web.token, web.origins) == (True, "127.0.0.1", 8080, None, ())
+    assert (web.certificate, web.key, web.tls_proxy, web.clients) == (None, None, False, 64)
+    assert (changed.enabled, changed.host, changed.port, changed.clients) == (False, "::1", 0, 1)
+    assert (changed.certificate, changed.key) == (Path("cert.pem").absolute(), Path("/key.pem"))
+
+
+def test_the_token_of_the_page_is_a_secret() -> None:
+    config = load(None, {"PLEXBRIDGE_WEB_TOKEN": TOKEN})
+
+    assert config.web.token is not None
+    assert config.web.token.get_secret_value() == TOKEN
+    assert TOKEN in config.private_texts()
+    assert TOKEN not in repr(config) + "\n".join(config.effective())
+
+
+def test_origins_come_from_the_file_or_with_commas_from_the_environment_and_are_shown() -> None:
+    from_file = load_text('[web]\norigins = ["https://a.example", "http://[::1]:8080"]\n')
+    from_environment = load(None, {"PLEXBRIDGE_WEB_ORIGINS": "https://a.example, http://[::1]:8080"})
+
+    assert from_file.web.origins == from_environment.web.origins == ("https://a.example", "http://[::1]:8080")
+    assert 'origins = ["https://a.example", "http://[::1]:8080"]  # file' in from_file.effective()
+    assert load_text("\n".join(from_file.effective())).web == from_file.web
+
+
+@pytest.mark.parametrize(
+    "origin", ["voice.example", "https://", "ftp://a", "https://a/", "https://a:x", "null", "*", "https://a b"]
+)
+def test_what_is_no_origin_is_named(origin: str) -> None:
+    assert faults_of(f'[web]\norigins = ["https://fine.example", "{origin}"]\n') == (
+        'web.origins: found a list, expected a list of origins without a path, such as ["https://voice.example"]',
+    )
+
+
+@pytest.mark.parametrize("host", ["", "a b", "http://a", "a:b", "[::1]", "127.0.0.1:80", "a/b"])
+def test_what_is_no_host_is_named(host: str) -> None:
+    (fault,) = faults_of(f'[web]\nhost = "{host}"\n')
+
+    assert fault == f'web.host: found "{host}", expected an address of this machine, such as 127.0.0.1'
+
+
+@pytest.mark.parametrize(
+    "token", ["", "0123456789abcde", "0123456789 abcdef", "0123456789äbcdef", "0123456789abc\\tdef"]
+)
+def test_a_token_that_is_too_short_or_fits_in_no_header_is_named_but_not_shown(token: str) -> None:
+    assert faults_of(f'[web]\ntoken = "{token}"\n') == (
+        'web.token: found "***", expected at least 16 characters of ASCII without blanks',
+    )
+
+
+@pytest.mark.parametrize("key", ["certificate", "key"])
+def test_a_certificate_and_its_key_belong_together(key: str) -> None:
+    (fault,) = faults_of(f'[web]\n{key} = "/file.pem"\n')
+
+    assert fault.startswith("web.key: found ")
+    assert fault.endswith(", expected web.certificate and web.key together, or neither")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "voice.example"])
+def test_where_others_can_reach_the_page_a_token_and_encryption_are_wanted_both_told_at_once(host: str) -> None:
+    token_fault, encryption_fault = faults_of(f'[web]\nhost = "{host}"\n')
+
+    assert token_fault.startswith(f"web.token: found nothing, expected a token, as others can reach {host}: set ")
+    assert encryption_fault.startswith(
+        f"web.tls_proxy: found nothing, expected encryption, as others can reach {host}: set web.certificate and "
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "faulty"),
+    [
+        (f'token = "{TOKEN}"', ["web.tls_proxy"]),
+        ("tls_proxy = true", ["web.token"]),
+        ('certificate = "c"\nkey = "k"', ["web.token"]),
+        (f'token = "{TOKEN}"\ntls_proxy = true', []),
+        (f'token = "{TOKEN}"\ncertificate = "c"\nkey = "k"', []),
+        ("enabled = false", []),
+        (f'token = "{TOKEN}"\ncertificate = "c"', ["web.key"]),
+    ],
+)
+def test_where_others_can_reach_the_page_neither_is_enough_alone(keys: str, faulty: list[str]) -> None:
+    text = f'[web]\nhost = "0.0.0.0"\n{keys}\n'
+
+    try:
+        faults: tuple[str, ...] = ()
+        load_text(text)
+    except ConfigError as error:
+        faults = error.faults
+
+    assert [fault.partition(":")[0] for fault in faults] == faulty
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", "LOCALHOST"])
+def test_on_this_machine_neither_is_wanted(host: str) -> None:
+    assert load_text(f'[web]\nhost = "{host}"\n').web.host == host
+
+
 def test_a_conversation_has_ten_minutes_while_others_wait_unless_that_is_changed() -> None:
     assert (Config().queue.slot_seconds, Config().queue.place_seconds) == (600.0, 60.0)
     queue = load_text("[queue]\nslot_seconds = 0\nplace_seconds = 5.5\n").queue
@@ -527,12 +632,12 @@ def test_a_prompt_that_no_request_can_hold_is_a_fault_and_is_not_shown() -> None
         ('voice = "x"', "voice: found an unknown key, expected keys in sections only; nearest: persona.voice"),
         (
             "[modle]\nurl = 1",
-            "modle: found an unknown section, expected model, persona, audio, renewal, discord, queue, hearing, "
+            "modle: found an unknown section, expected model, persona, audio, renewal, discord, web, queue, hearing, "
             "recording, store, log; nearest: model",
         ),
         (
             "[[logs]]",
-            "logs: found an unknown section, expected model, persona, audio, renewal, discord, queue, hearing, "
+            "logs: found an unknown section, expected model, persona, audio, renewal, discord, web, queue, hearing, "
             "recording, store, log; nearest: log",
         ),
     ],

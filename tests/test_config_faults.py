@@ -48,12 +48,17 @@ def test_an_overlong_key_is_cut() -> None:
         (None, "nothing"),
         ({"a": "b"}, "a table"),
         (["a"], "a list"),
-        (("a",), "a list"),
+        (("a", 'b"'), '["a", "b\\""]'),
+        (("a", 5), "a list"),
         ("a", '"a"'),
     ],
 )
 def test_a_value_is_written_as_in_toml(value: object, text: str) -> None:
     assert shown(value, PLAIN) == text
+
+
+def test_texts_where_sections_are_expected_are_not_shown_as_they_may_be_secrets() -> None:
+    assert shown(("secret",)) == "a list"
 
 
 def test_a_long_value_is_cut_only_where_that_is_asked_for() -> None:

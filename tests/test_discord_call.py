@@ -75,7 +75,7 @@ def test_two_people_who_speak_at_once_are_both_heard_by_the_model_and_both_hear_
         discord_server.speak_wav(bob, second, wait=False)
         for person in (ada, bob):
             discord_server.wait("person", "spoke", after=after, user_id=person)
-        time.sleep(1.5)
+        time.sleep(1.5)  # for the end of the answers
         bot = discord_server.ready.bot_id
         arrivals = discord_server.received(bot)
         gaps = gaps_seconds(discord_server)
@@ -125,7 +125,7 @@ def test_a_person_hears_the_loopback_model_answer_with_their_own_voice(
     ada = enter(discord_server, "Ada", channel)
     wait_talking(discord_server, bridge, channel, ada)
     discord_server.speak_wav(ada, SPEECH)
-    time.sleep(1)
+    time.sleep(1)  # for the end of the answer
     bot = discord_server.ready.bot_id
     discord_server.write_heard_wav(ada, bot, tmp_path / "heard.wav")
     heard = discord_server.heard(ada, bot)
@@ -144,13 +144,13 @@ def test_other_bots_and_the_bot_itself_are_no_people(discord_server: Control, br
     channel = discord_server.voice_channel()
     other = discord_server.add_person("Music", is_bot=True)
     discord_server.join(other, channel)
-    time.sleep(1)
+    time.sleep(1)  # long enough to come, if it did
     assert members(discord_server, channel) == [other]
 
     ada = enter(discord_server, "Ada", channel)
     wait_talking(discord_server, bridge, channel, ada, other)
     discord_server.speak_tone(other, seconds=1)
-    time.sleep(0.5)
+    time.sleep(0.5)  # long enough to answer, if it did
     assert discord_server.heard(ada, discord_server.ready.bot_id, "dave") == []
     discord_server.leave(ada)
 
@@ -214,7 +214,7 @@ def test_what_is_wrong_with_the_model_is_told_in_words(
         deadline = time.monotonic() + 15
         while not (told := [m for m in discord_server.messages(channel) if m["content"].startswith(sentence)]):
             assert time.monotonic() < deadline, discord_server.messages(channel)
-            time.sleep(0.05)
+            time.sleep(0.05)  # between two looks at another process
         bridge.stop()
 
     assert len(told) == 1
@@ -247,7 +247,7 @@ def end_conversation(control: Control, bridge: Bridge, channel_id: int, *people:
     deadline = time.monotonic() + 5
     while "datagrams: " not in bridge.log:
         assert time.monotonic() < deadline
-        time.sleep(0.01)
+        time.sleep(0.01)  # between two looks at another process
     return counters(bridge)
 
 
@@ -261,7 +261,7 @@ def test_a_bad_network_costs_only_what_it_takes_away(
     faults, counter = NETWORKS[network]
     discord_server.set_faults(faults, sender_id=ada)
     discord_server.speak_wav(ada, SPEECH)
-    time.sleep(1)
+    time.sleep(1)  # for the end of the answer
     bot = discord_server.ready.bot_id
     discord_server.write_heard_wav(ada, bot, tmp_path / "heard.wav")
     gaps = gaps_seconds(discord_server)
@@ -286,7 +286,7 @@ def test_a_hundred_frames_at_once_are_shed_to_the_newest_and_never_played_late(
     wait_talking(discord_server, bridge, channel, ada)
     discord_server.set_faults(Faults(burst_frames=100), sender_id=ada)
     discord_server.speak_wav(ada, SPEECH)
-    time.sleep(1)
+    time.sleep(1)  # for the end of the answer
     discord_server.write_heard_wav(ada, discord_server.ready.bot_id, tmp_path / "heard.wav")
 
     counted = end_conversation(discord_server, bridge, channel, ada)
@@ -310,10 +310,10 @@ def test_garbage_cameras_wrong_keys_and_clear_frames_disturb_nothing(
     discord_server.speak_tone(eve, hz=3_000, seconds=3, manner=vandalism, wait=False)
     for _ in range(20):
         discord_server.send_garbage(bot, *ALL_GARBAGE, count=20)
-        time.sleep(0.1)
+        time.sleep(0.1)  # a volley every tenth of a second
     discord_server.speak_tone(eve, hz=3_000, seconds=2, manner=Manner(wrong_dave_key_every=1), wait=False)
     discord_server.wait("person", "spoke", user_id=ada, seconds=20)
-    time.sleep(1)
+    time.sleep(1)  # for the end of the answers
     discord_server.write_heard_wav(ada, bot, tmp_path / "heard.wav")
 
     counted = end_conversation(discord_server, bridge, channel, ada, eve)
@@ -332,7 +332,7 @@ def test_audio_that_overtakes_the_speaking_event_is_heard_from_its_first_packet(
     wait_talking(discord_server, bridge, channel, ada)
     discord_server.delay_speaking(channel, 0.1)
     discord_server.speak_tone(ada, seconds=1.0)
-    time.sleep(1)
+    time.sleep(1)  # for the end of the answer
     bot = discord_server.ready.bot_id
 
     sound = read_heard(discord_server, ada, bot, tmp_path)
@@ -358,18 +358,18 @@ def test_when_the_last_human_leaves_at_any_point_the_bot_goes_and_can_come_again
     elif point in ("mid-sentence", "vanished"):
         wait_talking(discord_server, bridge, channel, ada)
         discord_server.speak_wav(ada, SPEECH, wait=False)
-        time.sleep(1)
+        time.sleep(1)  # into the middle of the speech
     discord_server.leave(ada)
     if point == "twice":
         discord_server.join(ada, channel)
         discord_server.leave(ada)
-    time.sleep(1.0)
+    time.sleep(1.0)  # long enough to join, if it did
     assert members(discord_server, channel) == []
 
     discord_server.join(ada, channel)
     wait_talking(discord_server, bridge, channel, ada)
     discord_server.speak_tone(ada, seconds=1)
-    time.sleep(0.7)
+    time.sleep(0.7)  # for the end of the answer
     assert discord_server.heard(ada, discord_server.ready.bot_id, "dave")
     discord_server.leave(ada)
     assert wait_bot(discord_server, channel, is_there=False) <= 1.0
@@ -386,7 +386,7 @@ def test_the_service_stops_at_any_point_and_the_bot_says_goodbye(
         if point == "mid-sentence":
             wait_talking(discord_server, bridge, channel, ada)
             discord_server.speak_wav(ada, SPEECH, wait=False)
-            time.sleep(1)
+            time.sleep(1)  # into the middle of the speech
         ended = bridge.stop()
 
     assert ended.code == 0

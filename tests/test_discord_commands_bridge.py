@@ -96,7 +96,7 @@ def test_commands_are_answered_while_the_voice_connection_is_restored(discord_se
     talk(control, bridge, ada, channel)
 
     control.close_voice(control.ready.bot_id, 4006, outage_seconds=3.0)
-    time.sleep(0.5)
+    time.sleep(0.5)  # the outage has begun, and lasts
     status, voice = ask(control, ada, "status"), ask(control, ada, "voice", name="natm1")
     wait_until(lambda: "The voice connection does not stand" not in ask(control, ada, "status")["content"])
 

@@ -69,7 +69,7 @@ def test_eight_people_at_once_are_heard_each_by_name_and_a_lost_packet_costs_one
             control.speak_packets(person, whistle, wait=False)
         control.speak_packets(people[0], encode(tone(PITCHES_HZ[0], SECONDS) * np.float32(LEVEL / TONE_LEVEL)))
         ended_seconds = time.monotonic()
-        time.sleep(1.0)
+        time.sleep(1.0)  # so that it would be seen if something came late
         status = ask(control, people[0], "status")["content"]
         control.write_heard_wav(people[0], bot, tmp_path / "heard.wav")
         answer = control.heard(people[0], bot, "dave")
@@ -114,7 +114,7 @@ def test_the_time_to_an_answer_is_measured_and_shown(discord_server: Control, tm
             ended_seconds = time.monotonic()
             wait_until(lambda: bool(control.heard(ada, bot, "dave")))
             first_seconds = control.heard(ada, bot, "dave")[0].at_seconds
-            time.sleep(1.0)
+            wait_until(lambda: "Answers begin" in ask(control, ada, "status")["content"])
             status = ask(control, ada, "status")["content"]
             bridge.stop()
     finally:

@@ -79,7 +79,7 @@ def test_who_leaves_while_the_bot_is_joining_again_is_not_waited_for(
 ) -> None:
     partings = stage.partings
     trouble(stage.scene)
-    time.sleep(1)
+    time.sleep(1)  # into the middle of the attempts to join again
 
     stage.control.leave(stage.ada)
 
@@ -102,7 +102,7 @@ def test_a_long_recovery_is_spoken_of_and_commands_are_answered_meanwhile(stage:
     def stall_and_ask() -> None:
         stage.control.stall_voice(stage.bot, times=2)
         closed(4006)(stage.scene)
-        time.sleep(0.5)
+        time.sleep(0.5)  # into the middle of the attempt that stalls
         answers.append(stage.control.use_command(stage.ada, stage.channel, "status"))
         wait_until(lambda: stage.control.interaction(answers[0])["original"] is not None)
 

@@ -91,8 +91,10 @@ def test_whatever_the_voice_gateway_closes_with_people_are_heard_again(code: int
 
 def test_two_moves_after_a_reconnect_are_followed(stage: Stage) -> None:
     def reconnect_and_move() -> None:
+        after = stage.control.last_index
         closed(4006)(stage.scene)
-        time.sleep(0.5)
+        stage.control.wait("voice", "joined", after=after, user_id=stage.bot)
+        assert stage.control.wait_secure(stage.ada)
         FAULTS["servers"].act(stage.scene)
 
     felt = stage.talker.feel_sentence(reconnect_and_move)
@@ -113,7 +115,7 @@ def test_faults_in_any_order_and_before_the_last_one_is_mended(stage: Stage) -> 
             FAULTS[name].prepare(stage.scene)
             with suppress(ControlError):  # there is no connection that could be closed
                 FAULTS[name].act(stage.scene)
-            time.sleep(chance.uniform(0.0, 1.0))
+            time.sleep(chance.uniform(0.0, 1.0))  # before, during or after the recovery: part of the sequence
             FAULTS[name].clean_up(stage.scene)
 
     felt = stage.talker.feel_sentence(suffer, within_seconds=30)

@@ -70,7 +70,7 @@ def test_people_stay_connected_while_the_model_is_away_and_read_of_it_twice(stag
 
     def restart() -> None:
         model.server.kill()
-        time.sleep(1)
+        time.sleep(1)  # so long the outage lasts at least
         model.restart()
 
     felt = stage.talker.feel_sentence(restart, within_seconds=30)

@@ -1,5 +1,6 @@
 """Three servers and two models, all of them real processes: who is served, who waits, and what becomes of them."""
 
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,6 +26,7 @@ url = "{}"
 [[model]]
 name = "second"
 url = "{}"
+renew_seconds = 4
 """
 PLACE = "All models are taken. You are 1st in the queue, about 10 minutes."
 
@@ -88,7 +90,7 @@ def make_room(control: Control, name: str, guild_id: int | None = None) -> Room:
     return Room(control, control.add_person(name, guild_id=guild_id), channel)
 
 
-def test_three_servers_share_two_models_in_turn_and_move_when_one_dies(tmp_path: Path) -> None:
+def test_three_servers_share_two_models_in_turn_and_renew_their_links_and_move_when_one_dies(tmp_path: Path) -> None:
     with ExitStack() as stack:
         first, second = (stack.enter_context(run_model(tmp_path)) for _ in range(2))
         control = stack.enter_context(run_discord_server())
@@ -114,18 +116,25 @@ def test_three_servers_share_two_models_in_turn_and_move_when_one_dies(tmp_path:
         assert called["allowed_mentions"] == {"parse": [], "users": [eve.person]}
         assert bob.talker.says(), "the others have not noticed"
 
-        bob.leave()
-        first.process.kill()
-        wait_until(lambda: eve.talker.read()[-2:] == [LOST_SENTENCE, BACK_SENTENCE])
-        assert eve.talker.says(), "at the other model"
-        assert "Model first: out of order" in eve.status()
-        assert "Model second: taken" in eve.status()
-
+        wait_until(lambda: "the link to model second is renewed" in bridge.log)
         eve.leave()
+        wait_until(lambda: "the link to model first is renewed" in bridge.log)
+        assert bob.talker.says(), "at the model that was free"
+        assert "Model second: free" in bob.status()
+        assert bob.talker.read() == []
+
+        first.process.kill()
+        wait_until(lambda: bob.talker.read() == [LOST_SENTENCE, BACK_SENTENCE])
+        assert bob.talker.says(), "at the other model"
+        assert "Model first: out of order" in bob.status()
+        assert "Model second: taken" in bob.status()
+
+        bob.leave()
         ended = bridge.stop()
         violations = control.violations(control.ready.bot_id)
 
     assert ended.code == 0
     assert violations == []
     assert "model first is left alone" in ended.stderr
+    assert re.search("renewals: 1 without and [1-9][0-9]* with a pause, 0 second links failed", ended.stderr)
     assert "fault in plexbridge" not in ended.stderr

@@ -69,7 +69,7 @@ def test_a_new_connection_that_fails_at_first_is_tried_again(
     discord_server: Control, bridge: Bridge, ada: int, fault: str, trouble: str
 ) -> None:
     channel, bot = discord_server.voice_channel(), discord_server.ready.bot_id
-    conversations = bridge.log.count("talking to model")
+    conversations, after = bridge.log.count("talking to model"), discord_server.last_index
     if trouble == "stalled":
         discord_server.stall_voice(bot, 1)
     else:
@@ -78,7 +78,7 @@ def test_a_new_connection_that_fails_at_first_is_tried_again(
         discord_server.move_voice_server(channel)
     else:
         discord_server.close_voice(bot, 4006)
-    time.sleep(0.2)
+    discord_server.wait("voice", "closed", after=after, user_id=bot)
     seconds = answered_seconds(discord_server, ada)
 
     assert seconds < RECOVERY_SECONDS

@@ -42,6 +42,7 @@ LAYERS = (
         audio.mark audio.pcm audio.opus audio.opus_packet audio.ogg audio.playout audio.jitter audio.mixer audio.speaker
         audio.vad audio.gate audio.echo audio.hearing
         model.protocol model.conversation model.request model.identity model.text model.voices model.answers
+        audio.pcm16
         model.health model.placement model.standing model.turns
         recording.index recording.track
         session.ledger session.people session.retry session.takeover
@@ -51,6 +52,8 @@ LAYERS = (
         people.discord.rtp people.discord.stream people.discord.receiver
         people.discord.asking people.discord.deafness people.discord.endings people.discord.muteness
         people.discord.status
+        people.web.messages people.web.lateness people.web.allowance people.web.levels
+        people.web.access people.web.frames people.web.pace
         store.address
         """,  # session.people states protocols and values only: what stages ask of an edge
         WAITING,
@@ -75,13 +78,19 @@ LAYERS = (
     layer(
         "edges",
         """
-        people.wav people.discord.portal people.discord.library people.discord.internals
+        people.wav people.discord.portal people.discord.library
+        people.discord.internals people.discord.internals.patches people.discord.internals.states
+        people.discord.internals.link
         people.discord.line people.discord.personas people.discord.voice people.discord.chat
         people.discord.waiting people.discord.room people.discord.rooms
+        people.discord.media
         people.discord.notice people.discord.bot people.discord.front
         people.discord.commands people.discord.listening people.discord.replies
         people.discord.slash
         people.discord.board people.discord.audience people.discord.audiences people.discord.recordings
+        people.web.downlink people.web.mirror people.web.voice people.web.visit people.web.client
+        people.web.door people.web.files people.web.front people.web.http people.web.server people.web.upgrade
+        people.web.thin
         store.faults store.schema store.file store.revision store.database store.settings
         store.migrations.env store.migrations.versions.r0001_person_settings
         store.migrations.versions.r0002_servers store.migrations.versions.r0003_recorded_servers

@@ -22,7 +22,6 @@ While the bot is silent nothing is computed, and everything passes.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from plexbridge.audio.pcm import PEOPLE_FRAME_SAMPLES, UPLINK_FRAME_SAMPLES, Samples
@@ -84,15 +83,43 @@ _NOISE_RISE = 1.01
 _SMOOTHING = 0.3
 """How much each new look changes the gains."""
 
-_WINDOWS = {size: np.hanning(size + 1)[:-1].astype(np.float32) for size in (UPLINK_FRAME_SAMPLES, PEOPLE_FRAME_SAMPLES)}
 _HANN_POWER = 0.375
+_WINDOWS = {
+    size: (np.hanning(size + 1)[:-1] * np.sqrt(2 / _HANN_POWER) / size).astype(np.float32)
+    for size in (UPLINK_FRAME_SAMPLES, PEOPLE_FRAME_SAMPLES)
+}
+"""Scaled so that the squares of a spectrum are mean squares."""
+_PARTS = 2 * _EDGES
+"""Where the bands begin among the real and imaginary parts, which lie in turns."""
 
 
 def band_powers(samples: Samples) -> Powers:
     """Return what 20 ms, at 24 or 48 kHz, hold in each band."""
-    spectrum = np.fft.rfft(samples * _WINDOWS[samples.size])[: _EDGES[-1]]
-    sums = np.add.reduceat(spectrum.real**2 + spectrum.imag**2, _EDGES[:-1])
-    return np.asarray(sums * (2 / _HANN_POWER / samples.size**2), np.float32)
+    parts = np.fft.rfft(samples * _WINDOWS[samples.size]).view(np.float32)[: _PARTS[-1]]
+    powers: Powers = np.add.reduceat(parts * parts, _PARTS[:-1])
+    return powers
+
+
+class _Rows:
+    """The latest `count` rows, the oldest first; they move through a longer piece of memory, and seldom back."""
+
+    def __init__(self, count: int) -> None:
+        self._count = self._end = count
+        self._store: Powers = np.zeros((3 * count, BANDS), np.float32)
+
+    @property
+    def latest(self) -> Powers:
+        """All of them."""
+        return self._store[self._end - self._count : self._end]
+
+    def push(self) -> Powers:
+        """Forget the oldest; return the new one, which is to be filled."""
+        if self._end == len(self._store):
+            self._store[: self._count] = self.latest
+            self._end = self._count
+        self._end += 1
+        row: Powers = self._store[self._end - 1]
+        return row
 
 
 class Reference:
@@ -101,8 +128,7 @@ class Reference:
     _ROWS = REACH_FRAMES + WINDOW_FRAMES + _LATE_FRAMES
 
     def __init__(self) -> None:
-        self._powers: Powers = np.zeros((self._ROWS, BANDS), np.float32)
-        self._tails: Powers = np.zeros((self._ROWS, BANDS), np.float32)
+        self._powers, self._tails = _Rows(self._ROWS), _Rows(self._ROWS)
         self._new: Powers | None = None
         self._quiet_frames = self._ROWS
         self.active_frames = 0
@@ -121,7 +147,7 @@ class Reference:
     @property
     def loudest(self) -> float:
         """The greatest power that may come back now."""
-        return float(self._powers[-REACH_FRAMES:].sum(axis=1).max())
+        return float(self._powers.latest[-REACH_FRAMES:].sum(axis=1).max())
 
     def played(self, samples: Samples) -> None:
         """Take 20 ms, 960 samples at 48 kHz, that were sent and can be heard; silence need not be told."""
@@ -133,28 +159,30 @@ class Reference:
         for _ in range(min(frames, self._ROWS)):
             self._quiet_frames = 0 if self._new is not None else min(self._quiet_frames + 1, self._ROWS)
             self.active_frames = self.active_frames + 1 if self.is_active else 0
-            if not self.is_active and not self._powers.any():
+            if not self.is_active and not self._powers.latest.any():
                 return
             self._push(self._powers, _DECAY)
             self._push(self._tails, _TAIL_DECAY)
             self._new = None
 
-    def _push(self, rows: Powers, decay: float) -> None:
-        rows[:-1] = rows[1:]
-        rows[-1] *= decay
-        rows[-1][rows[-1] < _NOTHING] = 0
-        if self._new is not None:
-            np.maximum(rows[-1], self._new, out=rows[-1])
+    def _push(self, rows: _Rows, decay: float) -> None:
+        before = rows.latest[-1]
+        row = rows.push()
+        np.multiply(before, decay, out=row)
+        if self._new is None:
+            row[row < _NOTHING] = 0
+        else:
+            np.maximum(row, self._new, out=row)
 
     def before(self, lag_frames: int, frames: int) -> Powers:
         """Return what was played in as many frames, the last of them `lag_frames` ago."""
         end = self._ROWS - lag_frames
-        return self._powers[end - frames : end]
+        return self._powers.latest[end - frames : end]
 
     def expected(self, lag_frames: int) -> Powers:
         """Return what may come back now with a lag of about so much."""
         first = self._ROWS - 1 - lag_frames - _LATE_FRAMES
-        return np.asarray(self._tails[first : self._ROWS - max(0, lag_frames - _EARLY_FRAMES)].max(axis=0))
+        return np.asarray(self._tails.latest[first : self._ROWS - max(0, lag_frames - _EARLY_FRAMES)].max(axis=0))
 
     def correlations(self, powers: Powers) -> NDArray[np.float32] | None:
         """Return how much `powers` are like what was played, -1..1 for lags of 0, 1 .. `REACH_FRAMES`.
@@ -167,11 +195,10 @@ class Reference:
         energy, least = float(np.square(ours).sum()), _EVENNESS_DB**2 * ours.size
         if energy < least:
             return None
-        theirs = _decibels(self._powers[-(REACH_FRAMES + frames) :])
-        windows = sliding_window_view(theirs.reshape(-1), frames * BANDS)[::BANDS]
-        products = windows @ ours.reshape(-1)  # the averages of `theirs` fall out, since `ours` have none
-        sums, squares = (_moving_sums(rows, frames) for rows in (theirs, np.square(theirs)))
-        energies = (squares - np.square(sums) / frames).sum(axis=1)
+        theirs = _decibels(self._powers.latest[-(REACH_FRAMES + frames) :])
+        # The averages of `theirs` fall out, since `ours` have none.
+        products = _diagonal_sums(theirs @ ours.T, REACH_FRAMES + 1)
+        energies = _moving_energies(theirs, frames)
         products[energies < least] = 0
         return np.asarray((products / np.sqrt(np.maximum(energies, least) * energy))[::-1], np.float32)
 
@@ -190,7 +217,7 @@ class EchoGuard:
 
     def __init__(self, reference: Reference) -> None:
         self._reference = reference
-        self._powers: Powers = np.zeros((WINDOW_FRAMES, BANDS), np.float32)
+        self._powers = _Rows(WINDOW_FRAMES)
         self._noise: Powers = np.full(BANDS, 1.0, np.float32)
         self._sound_frames = 0
         """Since they began, within a window; pauses count."""
@@ -227,13 +254,12 @@ class EchoGuard:
         return self._is_faint(powers) if self.path is None else self._is_explained(powers, self.path)
 
     def _push(self, powers: Powers | None) -> None:
-        self._powers[:-1] = self._powers[1:]
+        self._powers.push()[:] = 0 if powers is None else powers
         if powers is None:
-            self._powers[-1] = 0
             self._silent_frames += 1
         else:
-            self._powers[-1] = powers
-            self._noise = np.minimum(self._noise * np.float32(_NOISE_RISE), powers + np.float32(_NOTHING))
+            self._noise *= np.float32(_NOISE_RISE)
+            np.minimum(self._noise, powers + np.float32(_NOTHING), out=self._noise)
             self._silent_frames = 0
         self._sound_frames = min(self._sound_frames + 1, WINDOW_FRAMES)
         if self._silent_frames >= WINDOW_FRAMES:
@@ -241,7 +267,7 @@ class EchoGuard:
 
     def _look(self) -> None:
         """Find the lag at which what has come is most like what was played, and learn from it."""
-        correlations = self._reference.correlations(self._powers[-self._sound_frames :])
+        correlations = self._reference.correlations(self._powers.latest[-self._sound_frames :])
         if correlations is None:
             return
         is_whole = self._sound_frames == WINDOW_FRAMES
@@ -268,7 +294,7 @@ class EchoGuard:
 
     def _follow(self, lag_frames: int) -> None:
         """Take a path of this lag for the present one; its gains are what the loud frames have in common."""
-        ours = self._powers[-self._sound_frames :]
+        ours = self._powers.latest[-self._sound_frames :]
         theirs = self._reference.before(lag_frames, self._sound_frames)
         is_loud = (theirs > _LOUD * theirs.max(axis=0)) & (ours > _LOUD * _RANGE * ours.max(axis=0))
         ratios = np.where(is_loud, _raw_decibels(ours) - _raw_decibels(theirs), 0)
@@ -314,7 +340,18 @@ def _decibels(powers: Powers) -> Powers:
     return _raw_decibels(powers + np.float32(_RANGE) * powers.max(axis=0))
 
 
-def _moving_sums(rows: Powers, count: int) -> NDArray[np.float64]:
-    """Return the sums over `count` successive rows."""
-    sums = np.cumsum(rows, axis=0, dtype=np.float64)
-    return sums[count - 1 :] - np.concatenate((np.zeros((1, rows.shape[1])), sums[:-count]))
+def _diagonal_sums(table: Powers, count: int) -> NDArray[np.float32]:
+    """Return the sums of the first `count` diagonals: of the table's top left corner, from one row lower, and so on."""
+    down, right = table.strides
+    diagonals: NDArray[np.float32] = np.ndarray((count, table.shape[1]), np.float32, table, 0, (down, down + right))
+    return np.asarray(diagonals.sum(axis=1))
+
+
+def _moving_energies(rows: Powers, count: int) -> NDArray[np.float64]:
+    """Return how much `count` successive rows vary: the squares of what exceeds each band's average, added up."""
+    ends = np.zeros((len(rows) + 1, BANDS + 1))
+    np.cumsum(rows, axis=0, out=ends[1:, :BANDS])
+    np.cumsum(np.einsum("ij,ij->i", rows, rows), out=ends[1:, BANDS])
+    sums = ends[count:] - ends[:-count]
+    averaged = sums[:, :BANDS]
+    return np.asarray(sums[:, BANDS] - np.einsum("ij,ij->i", averaged, averaged) / count)

@@ -22,6 +22,7 @@ Time is counted in ticks; nothing here looks at a clock. Sequence numbers wrap a
 """
 
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -101,9 +102,13 @@ class _Waiting:
 
 
 class JitterBuffer:
-    """Orders one speaker's packets and decides when each is played; see the module's text for the rules."""
+    """Orders one speaker's packets and decides when each is played; see the module's text for the rules.
 
-    def __init__(self) -> None:
+    `measure` returns how long a packet lasts, in samples at 48 kHz, and raises PacketError for what is none.
+    """
+
+    def __init__(self, measure: Callable[[bytes], int] = duration_samples) -> None:
+        self._measure = measure
         self._waiting: list[_Waiting] = []
         self._tick = 0
         self._is_playing = False
@@ -127,11 +132,11 @@ class JitterBuffer:
         return JitterStatistics(**self._counts, waiting=len(self._waiting), depth_frames=self._depth.frames)
 
     def push(self, sequence: int, timestamp: int, packet: bytes, *, arrived_seconds: float) -> None:
-        """Take one packet in; raises PacketError when it is no Opus packet.
+        """Take one packet in; raises PacketError when it is none.
 
         A packet that was played already can't be told from a late one: whoever feeds the buffer removes duplicates.
         """
-        waiting = _Waiting(sequence, timestamp, Packet(packet, duration_samples(packet), arrived_seconds), self._tick)
+        waiting = _Waiting(sequence, timestamp, Packet(packet, self._measure(packet), arrived_seconds), self._tick)
         if not self._is_ahead(waiting):
             return
         place = len(self._waiting)

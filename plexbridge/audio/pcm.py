@@ -40,7 +40,11 @@ def level_dbfs(samples: Samples) -> float:
     """Return the RMS level in dB relative to full scale, never below `SILENCE_DBFS`."""
     if not samples.size:
         return SILENCE_DBFS
-    power = float(np.dot(samples, samples)) / samples.size
+    return power_dbfs(float(np.dot(samples, samples)) / samples.size)
+
+
+def power_dbfs(power: float) -> float:
+    """Return a mean square in dB relative to full scale, never below `SILENCE_DBFS`."""
     # A tenth of a microsecond; numpy's logarithm of a single number takes ten times as long.
     return max(SILENCE_DBFS, 10 * math.log10(power)) if power > 0 else SILENCE_DBFS
 

@@ -4,18 +4,32 @@ Packets may last anything from 2.5 to 120 ms; what is left of one after a frame 
 concealed by the speaker's own decoder, which knows what was said before.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from plexbridge.audio.jitter import IDLE, JitterBuffer, JitterStatistics, Lost, Packet
-from plexbridge.audio.opus import Decoder
-from plexbridge.audio.opus_packet import OPUS_CLOCK_HZ, SILENCE_PACKET
+from plexbridge.audio.opus_packet import OPUS_CLOCK_HZ, SILENCE_PACKET, duration_samples
 from plexbridge.audio.pcm import MODEL_RATE_HZ, UPLINK_FRAME_SAMPLES, Samples, silence
 from plexbridge.errors import PacketError
 
 _CLOCK_PER_SAMPLE = OPUS_CLOCK_HZ // MODEL_RATE_HZ
 _FADE_SAMPLES = MODEL_RATE_HZ // 200  # 5 ms: too short to hear, long enough not to click
+
+
+class PacketDecoder(Protocol):
+    """What turns packets into sound at 24 kHz: `opus.Decoder`, `pcm16.Pcm16Decoder`."""
+
+    def decode(self, packet: bytes) -> Samples:
+        """Return what a packet holds; raises PacketError."""
+
+    def conceal(self, count_samples: int) -> Samples:
+        """Return a guess at so much that is missing."""
+
+    def close(self) -> None:
+        """Free what it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +57,11 @@ class SoundStatistics:
 
 
 class Speaker:
-    """One person's stream; it owns `decoder`, which decodes to 24 kHz mono, and closes it."""
+    """One person's stream; it owns `decoder` and closes it. `measure` is the jitter buffer's, for its packets."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: PacketDecoder, measure: Callable[[bytes], int] = duration_samples) -> None:
         self._decoder = decoder
-        self._jitter = JitterBuffer()
+        self._jitter = JitterBuffer(measure)
         self._ready = silence(0)
         self._arrived_seconds: float | None = None
         self._is_speech = False
@@ -70,7 +84,7 @@ class Speaker:
         )
 
     def push(self, sequence: int, timestamp: int, packet: bytes, *, arrived_seconds: float) -> None:
-        """Take one Opus packet in; what is no Opus is counted and dropped."""
+        """Take one packet in; what is none is counted and dropped."""
         try:
             self._jitter.push(sequence, timestamp, packet, arrived_seconds=arrived_seconds)
         except PacketError:

@@ -1,21 +1,22 @@
 """Who gets which model, and who waits: places at models, and one queue for all of them.
 
 A pure core. A room that wants a model is a *seat*: it waits, or it has a place at a model, from the moment its turn
-comes until it leaves, through every outage of the model. `settle` hands out what is free, in this order:
+comes until it leaves, through every outage of the model. It may want one model *only*; then no other is free to it,
+and those behind it in the queue don't wait for it where others are. `settle` hands out what is free, in this order:
 
-1. A room whose model was lost under it moves to another model that works.
+1. A room whose model was lost under it moves to another model that works, unless it wants that one only.
 2. Of those who wait, one whose server has the fewest places comes first, and of these the one who has waited longest.
    It gets the model that its room had before, else the first one of the configuration that works.
 3. While somebody waits and no model that works is free, one that does not work is given to the first of them, to see
    whether it works again: but only if nobody has a place at it, and its cool-down is over.
 
-So a model that is taken is never touched, and nobody waits while one that works is free. Which models work is the
-caller's knowledge (`health`). A *spare* is a second place, for the change to a fresh connection; it is to be had only
-while nobody waits.
+So a model that is taken is never touched, and nobody waits while one that works and will do is free. Which models work
+is the caller's knowledge (`health`). A *spare* is a second place, for the change to a fresh connection; it is to be had
+only while nobody waits whom it would do for.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 REMEMBERED_ROOMS = 1_000
@@ -30,12 +31,18 @@ class Seat:
     guild: int
     order: int
     """Who waits with a lower number has waited longer."""
+    only: str | None = None
+    """The one model that it wants; None: any will do."""
     model: str | None = None
     """Where its place is; None while it waits."""
     spare: str | None = None
     """Where its second place is."""
     is_lost: bool = False
     """It has a place at a model that was lost under it, and no connection."""
+
+    def accepts(self, model: str) -> bool:
+        """Whether a model will do."""
+        return self.only is None or self.only == model
 
 
 class Placement:
@@ -53,10 +60,10 @@ class Placement:
         """Everybody who waits or has a place, by number."""
         return self._seats
 
-    def enter(self, number: int, *, room: int, guild: int) -> None:
+    def enter(self, number: int, *, room: int, guild: int, only: str | None = None) -> None:
         """Somebody new waits, behind all others."""
         self._last += 1
-        self._seats[number] = Seat(room, guild, self._last)
+        self._seats[number] = Seat(room, guild, self._last, only)
 
     def leave(self, number: int) -> None:
         """Somebody gives up their places, or their waiting."""
@@ -88,10 +95,11 @@ class Placement:
         `working` are the models that work; `ready` those that don't, and whose cool-down is over.
         """
         placed = [number for number, seat in self._lost() if seat.model not in working and self._place(seat, working)]
-        while (waiting := self._next()) is not None and self._place(self._seats[waiting], working):
+        while (waiting := self._next(self._free(working))) is not None:
+            self._place(self._seats[waiting], working)
             placed.append(waiting)
         for model in self._slots:
-            waiting = self._next()
+            waiting = self._next([model])
             if waiting is not None and model in ready and not self.holders(model):
                 self._give(self._seats[waiting], model)
                 placed.append(waiting)
@@ -100,9 +108,9 @@ class Placement:
     def take_spare(self, number: int, *, working: Set[str]) -> str | None:
         """Return where somebody with a place now has a second one; None where there is none for them."""
         seat = self._seats[number]
-        if seat.model is None or seat.spare is not None or self._next() is not None:
+        if seat.model is None or seat.spare is not None:
             return None
-        free = self._free(working)
+        free = [model for model in self._free(working) if seat.accepts(model) and self._next([model]) is None]
         seat.spare = seat.model if seat.model in free else next(iter(free), None)
         return seat.spare
 
@@ -131,18 +139,22 @@ class Placement:
             order.append(number)
         return order
 
-    def has_free(self, working: Set[str]) -> bool:
-        """Say whether a model that works has a place left."""
-        return bool(self._free(working))
+    def has_free(self, number: int, working: Set[str]) -> bool:
+        """Say whether a model that works, and will do for somebody, has a place left."""
+        return any(self._seats[number].accepts(model) for model in self._free(working))
 
     def _lost(self) -> Iterator[tuple[int, Seat]]:
         lost = [(number, seat) for number, seat in self._seats.items() if seat.is_lost]
         yield from sorted(lost, key=lambda each: each[1].order)
 
-    def _next(self) -> int | None:
-        """Return who is the next to be given a place."""
+    def _next(self, models: Sequence[str]) -> int | None:
+        """Return who is the next to be given a place at one of `models`."""
         places = self._places_by_guild()
-        waiting = (number for number, seat in self._seats.items() if seat.model is None)
+        waiting = (
+            number
+            for number, seat in self._seats.items()
+            if seat.model is None and any(seat.accepts(model) for model in models)
+        )
         return min(waiting, key=lambda each: (places[self._seats[each].guild], self._seats[each].order), default=None)
 
     def _places_by_guild(self) -> Counter[int]:
@@ -152,8 +164,8 @@ class Placement:
         return [model for model, slots in self._slots.items() if model in working and self.holders(model) < slots]
 
     def _place(self, seat: Seat, working: Set[str]) -> bool:
-        """Give a seat one of the models that work, if one is free."""
-        free = self._free(working)
+        """Give a seat one of the models that work, if one is free that will do."""
+        free = [model for model in self._free(working) if seat.accepts(model)]
         if not free:
             return False
         before = self._before.get(seat.room)

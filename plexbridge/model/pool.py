@@ -48,14 +48,17 @@ class Pool:
         self._requests = 0
         self.placement = Placement({name: each.model.sessions for name, each in self._backends.items()})
 
-    def request(self, room: int, guild: int) -> Ticket:
+    def request(self, room: int, guild: int, *, only: str | None = None) -> Ticket:
         """Return a ticket, with a place at a model if one is free, else with one in the queue.
 
-        `room` is what it is known by when it comes again, `guild` whom it counts for.
+        `room` is what it is known by when it comes again, `guild` whom it counts for; `only` is the name of the one
+        model that will do. Raises LocalProtocolError when there is none of that name.
         """
+        if only is not None and only not in self._backends:
+            raise LocalProtocolError("there is no model of that name to wait for")
         self._requests += 1
         ticket = self._tickets[self._requests] = Ticket(self, self._requests)
-        self.placement.enter(self._requests, room=room, guild=guild)
+        self.placement.enter(self._requests, room=room, guild=guild, only=only)
         self._settle()
         if ticket.model is None:
             logger.info("no model is free for room %s: %s", room, ticket.standing)
@@ -167,7 +170,7 @@ class Pool:
         if self._healths[name].trouble is None:
             self._leave_alone(name, Trouble.SLOW)
             self._settle()
-        if not self.placement.has_free(self.working()):
+        if not self.placement.has_free(number, self.working()):
             return False  # a slow model is better than none
         self.placement.lose(number)
         self._settle()

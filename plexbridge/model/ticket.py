@@ -57,8 +57,8 @@ class Ticket:
 
     @property
     def may_wait(self) -> bool:
-        """Whether some model works, so that it is worth waiting for one."""
-        return bool(self._pool.working())
+        """Whether some model works that will do, so that it is worth waiting for one."""
+        return any(self._pool.placement.seats[self._number].accepts(model) for model in self._pool.working())
 
     async def wait_turn(self, tell: Callable[[Standing], None]) -> None:
         """Wait until there is a place at a model that works; `tell` is given the place in the queue when it changes.

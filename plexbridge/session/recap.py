@@ -41,6 +41,6 @@ class LastWords:
 
 def with_recap(prompt: str, words: str) -> str:
     """Return the persona's `prompt` with the model's own last `words` behind it; without words it is unchanged."""
-    return (
-        f'{clean_prompt(prompt)} You are in the middle of this call. You have just said: "{words}"' if words else prompt
-    )
+    if not words:
+        return prompt
+    return f'{clean_prompt(prompt)} You are in the middle of this call. You have just said: "{words}"'

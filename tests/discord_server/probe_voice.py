@@ -22,7 +22,7 @@ VIDEO_LIMIT_PACKETS = 1_000
 
 # discord.py's socket reader waits up to 30 s on a socket that a reconnect has closed long ago.
 _prompt_select = SimpleNamespace(select=lambda r, w, x, seconds: select.select(r, w, x, min(seconds, 0.05)))
-voice_state.select = _prompt_select  # type: ignore[assignment,attr-defined]
+voice_state.select = _prompt_select  # type: ignore[assignment,attr-defined]  # in a module's place
 
 
 class ReceivingClient(discord.VoiceClient):

@@ -52,8 +52,7 @@ def test_messages_go_only_to_a_gateway_that_asked_for_them() -> None:
         control.say(person, general, "hello")
         control.add_channel("afterwards", is_voice=False)
 
-        for bot in (deaf, listening):
-            wait_until(lambda bot=bot: bot.payloads("CHANNEL_CREATE") != [])  # type: ignore[misc]
+        wait_until(lambda: all(bot.payloads("CHANNEL_CREATE") for bot in (deaf, listening)))
         assert deaf.payloads("MESSAGE_CREATE") == []
         assert [message["author"]["username"] for message in listening.payloads("MESSAGE_CREATE")] == ["Writer"]
 
@@ -70,8 +69,8 @@ def test_without_the_content_intent_only_mentions_and_the_bots_own_messages_have
             control.say(person, general, mention)
             bot.do(bot.channel(general).send("mine", embed=discord.Embed(title="Title")))
 
+            wait_until(lambda: all(len(raw.payloads("MESSAGE_CREATE")) == 3 for raw in (blind, seeing)))
             for raw, expected in ((blind, ["", mention, "mine"]), (seeing, ["secret", mention, "mine"])):
-                wait_until(lambda raw=raw: len(raw.payloads("MESSAGE_CREATE")) == 3)  # type: ignore[misc]
                 messages = raw.payloads("MESSAGE_CREATE")
                 assert [message["content"] for message in messages] == expected
                 assert messages[-1]["embeds"][0]["title"] == "Title"

@@ -8,6 +8,7 @@ from tests.discord_server.probe_bot import ProbeBot
 from tests.discord_server.probe_voice import synthetic_packets
 from tests.discord_server.probing import speech, wait_secure, wait_until
 from tests.discord_server.raw_bot import RawBot
+from tests.discord_server.voice_session import Grant
 
 pytestmark = pytest.mark.live
 
@@ -80,18 +81,21 @@ def test_a_resume_that_comes_too_late_is_refused_with_4006_and_the_user_has_left
         assert control.state()["states"] == []
 
 
+def close_code(bot: RawBot, grant: Grant) -> int | None:
+    """Identify, which is refused; return with what."""
+    voice = bot.identify(grant)
+    wait_until(lambda: voice.close_code is not None)
+    assert 2 not in voice.ops
+    return voice.close_code
+
+
 def test_identifies_are_refused_as_often_as_was_asked_and_then_let_in(discord_server: Control) -> None:
     channel, bot_id = discord_server.voice_channel(), discord_server.ready.bot_id
     with RawBot(discord_server.ready) as bot:
         grant = bot.grant(channel)
         discord_server.refuse_voice(bot_id, 4006, 2)
         discord_server.refuse_voice(bot_id, 1006)
-        codes = []
-        for _ in range(3):
-            voice = bot.identify(grant)
-            wait_until(lambda voice=voice: voice.close_code is not None)  # type: ignore[misc]
-            assert 2 not in voice.ops
-            codes.append(voice.close_code)
+        codes = [close_code(bot, grant) for _ in range(3)]
 
         voice = bot.identify(grant)
 

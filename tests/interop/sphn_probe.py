@@ -87,7 +87,7 @@ def run_readers(cases: dict[str, list[str]]) -> dict[str, Case]:
         heard = [case.collect() for case in running.values()]
         if any(heard):
             quiet_at = time.monotonic() + QUIET_SECONDS
-        time.sleep(0.005)
+        time.sleep(0.005)  # sphn decodes in threads of its own, and tells nobody when
     return running
 
 

@@ -190,8 +190,10 @@ READER_TABLE = {
 def probe(version: SphnVersion) -> dict[str, Any]:
     """Feed every row of the table to a reader of its own, once per version."""
     streams = {name: [base64.b64encode(chunk).decode() for chunk in row.chunks()] for name, row in READER_TABLE.items()}
-    answer: dict[str, Any] = json.loads(run_script("tests.interop.sphn_probe", {"streams": streams}, sphn=version))
-    return answer["streams"]  # type: ignore[no-any-return]
+    answer: dict[str, dict[str, Any]] = json.loads(
+        run_script("tests.interop.sphn_probe", {"streams": streams}, sphn=version)
+    )
+    return answer["streams"]
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -30,7 +30,7 @@ async def connected(
     ours, theirs = trio.testing.memory_stream_pair()
     nursery.start_soon(server.serve_stream, theirs)
     async with trio.open_nursery() as reader:
-        yield await trio_websocket.wrap_client_stream(reader, ours, "model", target)  # type: ignore[arg-type]
+        yield await trio_websocket.wrap_client_stream(reader, ours, "model", target)  # type: ignore[arg-type]  # it takes any stream
         await ours.aclose()
         reader.cancel_scope.cancel()
 

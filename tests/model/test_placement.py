@@ -300,7 +300,7 @@ class Rooms(RuleBasedStateMachine):
     @invariant()
     def nobody_waits_while_a_model_is_free(self) -> None:
         if self.core.queue():
-            assert not self.core.has_free(self.working)
+            assert not any(self.core.has_free(number, self.working) for number in self.core.queue())
             assert not any(not self.core.holders(model) for model in self.ready)
 
     @invariant()

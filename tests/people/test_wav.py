@@ -388,7 +388,7 @@ class FullDisk(io.BytesIO):
         super().__init__()
         self._room_bytes = room_bytes
 
-    def write(self, data: bytes) -> int:  # type: ignore[override]
+    def write(self, data: bytes) -> int:  # type: ignore[override]  # the only kind of data that is written here
         if self.tell() + len(data) > self._room_bytes:
             raise OSError(errno.ENOSPC, "No space left on device")
         return super().write(data)

@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from hashlib import sha1
 
 import pytest
@@ -24,10 +24,15 @@ from plexbridge.errors import (
 from plexbridge.model.conversation import State
 from plexbridge.model.protocol import Audio, Event, audio_message, fault_message, handshake_message, metadata_message
 from plexbridge.model.request import ModelAddress
-from plexbridge.session.link import CONNECT_SECONDS, GOODBYE_SECONDS, PONG_SECONDS, Dial, open_link
+from plexbridge.session.link import CONNECT_SECONDS, GOODBYE_SECONDS, PONG_SECONDS, Dial, Link, open_link
 from tests.session.simulation import TrackedStream, loopback_request
 
 Script = Callable[[trio_websocket.WebSocketConnection], Awaitable[None]]
+
+
+def open_to(dial: Dial) -> AbstractAsyncContextManager[Link]:
+    """Open the link to a server; nobody watches it."""
+    return open_link(loopback_request(), dial, handshake_seconds=60, watch=lambda state: None)
 
 
 def websocket_dial(nursery: trio.Nursery, script: Script, streams: list[TrackedStream]) -> Dial:
@@ -242,9 +247,7 @@ async def test_a_ping_that_is_not_answered_ends_in_a_silent_model(
         await trio.sleep_forever()
 
     with pytest.raises(ExceptionGroup) as caught:
-        async with open_link(
-            loopback_request(), raw_dial(nursery, serve, []), handshake_seconds=60, watch=lambda state: None
-        ) as link:
+        async with open_to(raw_dial(nursery, serve, [])) as link:
             await link.ping()
 
     assert caught.group_contains(ModelSilent)
@@ -265,7 +268,7 @@ async def test_a_close_by_the_server_is_a_lost_model_whatever_its_code(
 
     async def listen() -> None:
         dial = websocket_dial(nursery, talk_and_close, [])
-        async with open_link(loopback_request(), dial, handshake_seconds=60, watch=lambda state: None) as link:
+        async with open_to(dial) as link:
             while True:
                 received.append(await link.receive())
 
@@ -283,9 +286,7 @@ async def test_a_message_over_the_limit_ends_the_link(nursery: trio.Nursery, aut
         await trio.sleep_forever()
 
     with pytest.raises(ExceptionGroup) as caught:
-        async with open_link(
-            loopback_request(), websocket_dial(nursery, flood, []), handshake_seconds=60, watch=lambda state: None
-        ) as link:
+        async with open_to(websocket_dial(nursery, flood, [])) as link:
             await link.receive()
 
     assert caught.group_contains(ModelLost, match="1009")
@@ -302,9 +303,7 @@ async def test_a_server_that_breaks_the_websocket_rules_and_dies_is_a_lost_model
         await stream.aclose()
 
     with pytest.raises(ExceptionGroup) as caught:
-        async with open_link(
-            loopback_request(), raw_dial(nursery, serve, []), handshake_seconds=60, watch=lambda state: None
-        ) as link:
+        async with open_to(raw_dial(nursery, serve, [])) as link:
             await link.receive()
 
     assert caught.group_contains(ModelLost)
@@ -320,9 +319,7 @@ async def test_a_server_that_does_not_say_goodbye_costs_a_bounded_time(
 
     streams: list[TrackedStream] = []
 
-    async with open_link(
-        loopback_request(), raw_dial(nursery, serve, streams), handshake_seconds=60, watch=lambda state: None
-    ):
+    async with open_to(raw_dial(nursery, serve, streams)):
         pass
 
     assert trio.current_time() == pytest.approx(GOODBYE_SECONDS, abs=0.1)
@@ -343,7 +340,7 @@ async def test_a_cancelled_user_still_says_goodbye_and_waits_for_the_answer_only
 
     dial = websocket_dial(nursery, listen, [])
     with trio.move_on_after(5):
-        async with open_link(loopback_request(), dial, handshake_seconds=60, watch=lambda state: None):
+        async with open_to(dial):
             await trio.sleep_forever()
     ended_seconds = trio.current_time()
     await trio.testing.wait_all_tasks_blocked()

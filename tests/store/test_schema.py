@@ -27,7 +27,7 @@ from plexbridge.store.schema import (
 )
 
 # PostgreSQL's texts in the form without a driver: psycopg is not needed to write them.
-DIALECTS = [sqlite.dialect(), postgresql.dialect(paramstyle="named")]  # type: ignore[no-untyped-call]
+DIALECTS = [sqlite.dialect(), postgresql.dialect(paramstyle="named")]  # type: ignore[no-untyped-call]  # SQLAlchemy's
 
 
 def sql(statement: ClauseElement, dialect: Dialect) -> str:

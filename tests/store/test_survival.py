@@ -48,7 +48,7 @@ def test_what_was_confirmed_survives_a_kill_at_any_moment(seed: int, tmp_path: P
     process = start(url)
     assert process.stdout is not None
     assert process.stdout.readline() == "1\n"
-    time.sleep(random.Random(seed).uniform(0, 0.2))
+    time.sleep(random.Random(seed).uniform(0, 0.2))  # whatever it is doing then
 
     confirmed = kill(process)
 
@@ -62,7 +62,7 @@ def test_a_store_that_was_killed_while_it_was_made_can_be_opened(tmp_path: Path)
     for number in range(12):
         url = f"sqlite:///{tmp_path}/{number}.db"
         process = start(url)
-        time.sleep(at_work_seconds * (number + 1) / 12)
+        time.sleep(at_work_seconds * (number + 1) / 12)  # whatever it is doing then
         confirmed = kill(process)
 
         voice = stored(url).voice

@@ -28,12 +28,12 @@ from plexbridge.errors import (
     VoiceForbidden,
     VoiceRefused,
 )
-from plexbridge.people.discord import internals
 from plexbridge.people.discord.attendance import Presence
 from plexbridge.people.discord.attention import Button
 from plexbridge.people.discord.endings import Cause, Ending
 from plexbridge.people.discord.inbox import Inbox
-from plexbridge.people.discord.internals import VoiceLink
+from plexbridge.people.discord.internals.link import VoiceLink, join_voice
+from plexbridge.people.discord.internals.patches import forgo_messages, prepare
 from plexbridge.people.discord.replies import view_of
 from plexbridge.people.discord.slash import Answering, SlashCommands, intent_fault
 
@@ -142,7 +142,7 @@ class Bot(discord.Client):
                     await self._up.wait()
                 channel = self._voice_channel(channel_id)
                 number = self._sessions
-                link = await internals.join_voice(
+                link = await join_voice(
                     channel,
                     inbox,
                     within_seconds=deadline_seconds - self.loop.time(),
@@ -214,7 +214,7 @@ class Bot(discord.Client):
         if self._has_prefix and fault is not None:
             logger.warning("%s; until then only slash commands are served", fault)
             self._has_prefix = False
-            internals.forgo_messages(self)
+            forgo_messages(self)
 
     async def stay_connected(self) -> None:
         """Hold the connection to Discord's gateway, reconnecting, until cancelled; raises DiscordError."""
@@ -321,7 +321,7 @@ def _is_muted(voice: discord.VoiceState) -> bool:
 
 async def make_bot(settings: DiscordConfig) -> Bot:
     """Return a bot that is not yet logged in; on Discord's loop. Raises ConfigError for its `ca_file`."""
-    internals.prepare(api_base=settings.api_base, gateway=settings.gateway)
+    prepare(api_base=settings.api_base, gateway=settings.gateway)
     context = ssl.create_default_context()
     if settings.ca_file is not None:
         try:

@@ -1,4 +1,4 @@
-"""What comes in from Discord's threads, waiting for capture's next tick: datagrams, and news about the connection.
+"""What has come from Discord and waits for capture's next tick: datagrams, and news about the connection.
 
 Both are bounded. When capture does not come, the oldest datagrams go, since their time is over; news are few and each
 of them counts, so there is room for far more than a tick can bring.
@@ -64,16 +64,21 @@ class Inbox:
         # Each counter has one writer, so that no lock is needed: appending to a deque and taking from it are atomic.
         self._offered = 0
         self._taken = 0
+        self._overrun = 0
 
     @property
     def dropped(self) -> int:
         """Datagrams that were thrown away because nobody took them; exact when nothing is offered meanwhile."""
-        return max(0, self._offered - self._taken - len(self._datagrams))
+        return self._overrun + max(0, self._offered - self._taken - len(self._datagrams))
 
-    def offer(self, data: bytes) -> None:
-        """Put in a datagram; the oldest gives way."""
-        self._datagrams.append(Datagram(data, self._clock()))
+    def offer(self, data: bytes, *, waited_seconds: float = 0.0) -> None:
+        """Put in a datagram that has come `waited_seconds` ago; the oldest gives way."""
+        self._datagrams.append(Datagram(data, self._clock() - waited_seconds))
         self._offered += 1
+
+    def overran(self, datagrams: int) -> None:
+        """Count datagrams that the system has dropped before they could be offered."""
+        self._overrun += datagrams
 
     def announce(self, news: News) -> None:
         """Put in news."""

@@ -42,7 +42,7 @@ BACK_SENTENCE = "I am back."
 
 
 class Connection(Protocol):
-    """One connection to a voice channel: `internals.VoiceLink`. Coroutine functions are for Discord's loop."""
+    """One connection to a voice channel: `internals.link.VoiceLink`. Coroutine functions are for Discord's loop."""
 
     @property
     def channel_id(self) -> int:
@@ -51,6 +51,9 @@ class Connection(Protocol):
     @property
     def can_send(self) -> bool:
         """Whether audio may go out: connected, and encrypted if the call is."""
+
+    def read(self) -> None:
+        """Put into the inbox what has come."""
 
     def send_opus(self, packet: bytes) -> bool:
         """Send one packet of 20 ms; return whether it could be."""
@@ -117,6 +120,11 @@ class Line:
     def can_send(self) -> bool:
         """Whether audio may go out."""
         return self._connection is not None and self._connection.can_send
+
+    def read(self) -> None:
+        """Put into the inbox what has come over the present connection."""
+        if self._connection is not None:
+            self._connection.read()
 
     def send_opus(self, packet: bytes) -> bool:
         """Send one packet of 20 ms; return whether it could be."""

@@ -18,7 +18,7 @@ from plexbridge.audio.pcm import FRAME_SECONDS
 from plexbridge.errors import PlexbridgeError, TurnOver
 from plexbridge.model.health import trouble_of
 from plexbridge.model.pool import Pool
-from plexbridge.model.standing import Standing, about
+from plexbridge.model.standing import Standing
 from plexbridge.model.ticket import Ticket
 from plexbridge.people.discord.attendance import Start
 from plexbridge.people.discord.audiences import Audiences
@@ -37,8 +37,7 @@ from plexbridge.talk import Talk
 logger = logging.getLogger(__name__)
 
 OBSERVE_SECONDS = 0.5
-"""How often it is looked at whether people are heard, and whether the model keeps up."""
-PARDON_SENTENCE = "You may go on: nobody is waiting any more."
+"""How often it is looked at whether people are heard."""
 
 
 class Discord(Lookout, Joining, Protocol):
@@ -239,27 +238,11 @@ class Room:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(line.keep, self.chat.say)
             nursery.start_soon(self._watch_hearing, line, people)
-            nursery.start_soon(self._watch_model, ticket)
-            nursery.start_soon(self._announce_end, ticket)
             nursery.start_soon(self._leave_when_idle, line, people, nursery.cancel_scope)
             talk = Talk(people, self.chat.say, self._progress, ticket)
             failure = await self._around.converse(talk, self._starter_id)
             nursery.cancel_scope.cancel(reason="the conversation has ended")
         return failure
-
-    async def _watch_model(self, ticket: Ticket) -> None:
-        """Have the pool know whether the model keeps up."""
-        while True:
-            await trio.sleep(OBSERVE_SECONDS)
-            ticket.observe(self._progress.state)
-
-    async def _announce_end(self, ticket: Ticket) -> None:
-        """Tell people that their time is nearly up, and when it no longer is."""
-        while True:
-            left_seconds = await ticket.wait_warning()
-            self.chat.say(f"Others are waiting for a speech model: your time is up in {about(left_seconds)}.")
-            await ticket.wait_pardon()
-            self.chat.say(PARDON_SENTENCE)
 
     async def _leave_when_idle(self, line: Line, people: DiscordPeople, talk: trio.CancelScope) -> None:
         """End the talk when nobody has said anything for too long."""

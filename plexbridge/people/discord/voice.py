@@ -43,6 +43,9 @@ class Voice(Protocol):
     def can_send(self) -> bool:
         """Whether audio may go out: connected, and encrypted if the call is."""
 
+    def read(self) -> None:
+        """Put into the inbox what has come."""
+
     def send_opus(self, packet: bytes) -> bool:
         """Send one packet of 20 ms; return whether it could be."""
 
@@ -227,6 +230,7 @@ class DiscordPeople:
         return "; ".join(f"{name}: {_counts(counters)}" for name, counters in groups.items())
 
     def _take(self, now_seconds: float) -> None:
+        self._voice.read()
         news, datagrams = self._voice.inbox.take()
         # Before the first tick, or while the model was away, nobody listened, and people have said it in vain.
         was_away = now_seconds - self._listened_seconds > STALE_SECONDS

@@ -66,6 +66,9 @@ class FakeVoice:
         self.lights: list[bool] = []
         """The speaking light's changes."""
 
+    def read(self) -> None:
+        """Do nothing: what is heard is in the inbox already."""
+
     def send_opus(self, packet: bytes) -> bool:
         """Take a packet."""
         self.sent.append((trio.current_time(), packet))

@@ -8,9 +8,9 @@ from plexbridge.errors import RequestError, TurnOver
 from plexbridge.model.health import Trouble
 from plexbridge.model.standing import Standing
 from plexbridge.people.discord.notice import EDIT_SECONDS
-from plexbridge.people.discord.room import PARDON_SENTENCE
 from plexbridge.people.discord.waiting import CALLED_SENTENCE, FORGONE_SENTENCE, LEFT_SENTENCE
 from plexbridge.session.outage import BACK_SENTENCE, LOST_SENTENCE
+from plexbridge.talk import PARDON_SENTENCE
 from tests.people.discord.simulation import (
     ADA,
     BOB,

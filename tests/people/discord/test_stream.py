@@ -99,7 +99,7 @@ def test_what_is_opened_and_is_no_opus_is_corrupt() -> None:
     stream = Stream(USER)
 
     for number, payload in enumerate([b"", b"\xf9abc", b"\xfb\x00"]):
-        stream.push(rtp(number, b"x"), 0.0, lambda user_id, frame, payload=payload: payload)  # type: ignore[misc]
+        stream.push(rtp(number, payload), 0.0, lambda user_id, frame: frame)
 
     assert stream.statistics() == SpeakerStatistics(received=3, corrupt=3, depth_frames=2)
     assert stream.frame() is None

@@ -1,0 +1,251 @@
+"""The web server: connections, what they may ask for, and how they all end.
+
+Each connection is served in its own guard, so that whatever a client does costs only itself. A client that asks nothing
+gives way to one that comes when there are too many, the longest waiting first.
+"""
+
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from math import inf
+from typing import TypeVar
+
+import trio
+import trio_websocket
+import wsproto.utilities
+
+from plexbridge.people.web.access import Access
+from plexbridge.people.web.http import (
+    REQUEST_SECONDS,
+    HttpConnection,
+    Refused,
+    Request,
+    Response,
+    linger,
+    sentence_response,
+)
+from plexbridge.people.web.pace import Pace
+from plexbridge.people.web.upgrade import find_key, open_websocket
+
+logger = logging.getLogger(__name__)
+
+CONNECTION_LIMIT = 128
+"""Besides WebSockets."""
+REQUESTS_PER_SECOND = 50
+REQUESTS_BURST = 100
+"""On one connection: a page with all its files, a few times."""
+GOODBYE_SECONDS = 1.0
+"""For all WebSockets together, when the service stops."""
+GOING_AWAY = 1001
+"""The close code for that (RFC 6455, section 7.4.1)."""
+SILENT_SECONDS = 60.0
+"""After a fault of ours has been logged: a client may be able to repeat it as often as it likes."""
+
+SECURITY_HEADERS: Mapping[str, str] = {
+    # 'self' includes the WebSocket, in Chrome from 71 and Safari from 16 on. For older ones its address would have to
+    # be named, in a header made of what the client has sent as Host.
+    "content-security-policy": "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; "
+    "img-src 'self'; media-src 'self'; manifest-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "microphone=(self), camera=(), geolocation=()",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+Result = TypeVar("Result")
+Route = Callable[[Request], Awaitable[Response]]
+Converse = Callable[[trio_websocket.WebSocketConnection], Awaitable[None]]
+
+
+class GivenWay(Exception):
+    """A connection that has to end because there is no room for it."""
+
+
+_CLIENT_FAULTS = (
+    GivenWay,
+    trio.BrokenResourceError,
+    trio.ClosedResourceError,
+    trio.TooSlowError,
+    trio_websocket.ConnectionClosed,
+    wsproto.utilities.ProtocolError,
+)
+"""What connections end with that clients have broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketRoute:
+    """Where a conversation is held; `farewell` is the last message of each when the service stops."""
+
+    converse: Converse
+    farewell: str
+
+
+class Server:
+    """Serves connections, of at most `clients` WebSockets, over whatever streams they come."""
+
+    def __init__(
+        self,
+        access: Access,
+        routes: Mapping[str, Route],
+        websockets: Mapping[str, WebSocketRoute],
+        *,
+        clients: int,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self._access = access
+        self._routes = routes
+        self._websocket_routes = websockets
+        self._clients = clients
+        self._tls = tls
+        self._waiting: dict[trio.CancelScope, None] = {}
+        self._connections = 0
+        self._places = 0
+        self._websockets: dict[trio_websocket.WebSocketConnection, str] = {}
+        self._listening = trio.CancelScope()
+        self._is_closing = False
+        self._silent_until_seconds = -inf
+        self._untold_faults = 0
+
+    async def serve(self, listeners: Sequence[trio.SocketListener]) -> None:
+        """Serve until cancelled, or until `say_goodbye` and the end of the last connection; closes the listeners."""
+        async with trio.open_nursery() as nursery:
+            with self._listening:
+                await trio.serve_listeners(self.serve_stream, list(listeners), handler_nursery=nursery)
+
+    async def say_goodbye(self) -> None:
+        """Take nobody in any more, and close every WebSocket, its farewell first; lasts at most GOODBYE_SECONDS."""
+        self._is_closing = True
+        self._listening.cancel(reason="the service stops")
+        for scope in self._waiting:
+            scope.cancel(reason="the service stops")
+        with trio.move_on_after(GOODBYE_SECONDS):
+            async with trio.open_nursery() as nursery:
+                for websocket, farewell in self._websockets.items():
+                    nursery.start_soon(_say_goodbye, websocket, farewell)
+
+    async def serve_stream(self, stream: trio.abc.Stream) -> None:
+        """Serve one connection until it ends, and close its stream; nothing is raised for what goes wrong with it."""
+        self._connections += 1
+        try:
+            self._make_room()
+            if self._tls is not None:
+                stream = trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
+            await self._serve_connection(stream)
+        except* _CLIENT_FAULTS as group:
+            logger.debug("a connection to the web front broke: %s", type(group.exceptions[0]).__name__)
+        except* Exception as group:
+            # Clients choose what they send, and the libraries that read it let errors of many kinds escape. None of
+            # them may end the calls of others.
+            self._report(group)
+        finally:
+            self._connections -= 1
+            await trio.aclose_forcefully(stream)
+
+    def _make_room(self) -> None:
+        """Let the connection that has asked nothing for longest give way where there are too many.
+
+        Raises GivenWay where all of them are being answered.
+        """
+        if self._connections - self._places > CONNECTION_LIMIT:
+            longest = next(iter(self._waiting), None)
+            if longest is None:
+                raise GivenWay
+            del self._waiting[longest]
+            longest.cancel(reason="too many connections")
+
+    def _report(self, group: BaseExceptionGroup[Exception]) -> None:
+        now_seconds = trio.current_time()
+        if now_seconds < self._silent_until_seconds:
+            self._untold_faults += 1
+            return
+        more = f", as have {self._untold_faults} since the last one told" if self._untold_faults else ""
+        logger.error("a connection to the web front has failed through a fault in plexbridge%s", more, exc_info=group)
+        self._silent_until_seconds = now_seconds + SILENT_SECONDS
+        self._untold_faults = 0
+
+    async def _serve_connection(self, stream: trio.abc.Stream) -> None:
+        http = HttpConnection(stream, SECURITY_HEADERS)
+        pace = Pace(per_second=REQUESTS_PER_SECOND, burst=REQUESTS_BURST)
+        if isinstance(stream, trio.SSLStream):
+            await self._await_client(partial(_shake_hands, stream))
+        try:
+            while (request := await self._await_client(http.receive_request)) is not None:
+                self._check_host(request)
+                if request.path in self._websocket_routes:
+                    await self._serve_websocket(stream, request, http.early_bytes)
+                    break
+                if not await http.send_response(await self._answer(request)):
+                    break
+                await trio.sleep_until(pace.take(1, trio.current_time()))
+        except Refused as refusal:
+            await http.send_response(refusal.response, is_last=True)
+        await linger(stream)
+
+    async def _await_client(self, act: Callable[[], Awaitable[Result]]) -> Result:
+        """Await what is the client's to do, as long as there is room for its connection.
+
+        Raises GivenWay.
+        """
+        with trio.CancelScope() as scope:
+            if self._is_closing:
+                raise GivenWay
+            self._waiting[scope] = None
+            try:
+                return await act()
+            finally:
+                self._waiting.pop(scope, None)
+        raise GivenWay
+
+    def _check_host(self, request: Request) -> None:
+        if not self._access.allows_host(request.headers.get("host")):
+            raise Refused(
+                HTTPStatus.MISDIRECTED_REQUEST,
+                "plexbridge does not answer to this name. Its operator can add the page's address to web.origins.",
+            )
+
+    async def _answer(self, request: Request) -> Response:
+        route = self._routes.get(request.path)
+        if route is None:
+            return sentence_response(HTTPStatus.NOT_FOUND, "There is nothing here.")
+        if request.method not in ("GET", "HEAD"):
+            return sentence_response(
+                HTTPStatus.METHOD_NOT_ALLOWED, "This can only be read.", headers={"allow": "GET, HEAD"}
+            )
+        return await route(request)
+
+    async def _serve_websocket(self, stream: trio.abc.Stream, request: Request, early_bytes: bytes) -> None:
+        route = self._websocket_routes[request.path]
+        key = find_key(request)
+        origin, host = request.headers.get("origin"), request.headers.get("host")
+        if not self._access.allows_origin(origin, host=host):
+            raise Refused(HTTPStatus.FORBIDDEN, "Pages of this origin may not talk here; see web.origins.")
+        if self._places >= self._clients:
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "Too many people are connected. Please try again later.")
+        self._places += 1
+        try:
+            async with open_websocket(stream, key, early_bytes) as websocket:
+                self._websockets[websocket] = route.farewell
+                try:
+                    await route.converse(websocket)
+                finally:
+                    del self._websockets[websocket]
+        finally:
+            self._places -= 1
+
+
+async def _shake_hands(stream: trio.SSLStream[trio.abc.Stream]) -> None:
+    with trio.fail_after(REQUEST_SECONDS):
+        await stream.do_handshake()
+
+
+async def _say_goodbye(websocket: trio_websocket.WebSocketConnection, farewell: str) -> None:
+    try:
+        await websocket.send_message(farewell)
+        await websocket.aclose(GOING_AWAY)
+    except _CLIENT_FAULTS:
+        pass  # it has just gone by itself
