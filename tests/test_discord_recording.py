@@ -78,16 +78,20 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
         assert control.violations(control.ready.bot_id) == []
 
 
-def found(said: Samples, heard: Samples) -> tuple[float, float]:
-    """Return where in what is heard something begins, in seconds, and how well it matches: by the best of its seconds.
+WINDOW_SAMPLES = PEOPLE_RATE_HZ // 2
 
-    The others may have lost a frame or two to a busy machine.
+
+def found(said: Samples, heard: Samples) -> tuple[float, float]:
+    """Return where in what is heard something begins, in seconds, and how well it matches: by its best half second.
+
+    In the others a busy machine may have cost a frame.
     """
-    best = (0.0, 0.0)
-    for start in range(0, said.size - PEOPLE_RATE_HZ + 1, PEOPLE_RATE_HZ // 2):
-        lag, correlation = find_lag(said[start : start + PEOPLE_RATE_HZ], heard)
-        best = max(best, (correlation, (lag - start) / PEOPLE_RATE_HZ))
-    return best[1], best[0]
+    matches = []
+    for start in range(0, said.size - WINDOW_SAMPLES + 1, WINDOW_SAMPLES // 2):
+        lag, correlation = find_lag(said[start : start + WINDOW_SAMPLES], heard)
+        matches.append((correlation, (lag - start) / PEOPLE_RATE_HZ))
+    correlation, place_seconds = max(matches)
+    return place_seconds, correlation
 
 
 def test_a_process_that_is_killed_leaves_everybodys_words_up_to_the_last_second_where_they_were_said(
@@ -126,7 +130,7 @@ def test_a_process_that_is_killed_leaves_everybodys_words_up_to_the_last_second_
     for person, other in ((ada, bob), (bob, ada)):
         places[person], correlation = found(read_wav(words[person]), sounds[person])
         assert correlation > 0.8
-        assert found(read_wav(words[person]), sounds[other])[1] < 0.4, "it is in nobody else's file"
+        assert found(read_wav(words[person]), sounds[other])[1] < 0.6, "it is in nobody else's file"
         # Up to the last second: from the first word to the end of the file it is as long as until the kill.
         recorded_seconds = sounds[person].size / PEOPLE_RATE_HZ - places[person]
         assert recorded_seconds > killed_seconds - began[person] - LATE_SECONDS - 1.0

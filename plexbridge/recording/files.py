@@ -144,10 +144,13 @@ class RecordingFiles:
             raise RecordingError(_reason(error)) from error
 
     def close(self, events: Sequence[Event], end_frame: int) -> None:
-        """Take the last that has happened, and end all files at `end_frame`; raises RecordingError."""
-        if not self._is_open and not events:
+        """Take what has happened last, and end all files together, at `end_frame` or later; raises RecordingError."""
+        if not self._files and not events:
             return
         self.write(events, end_frame)
+        # What was played in the last tick may reach a little beyond it.
+        end_frame = max([end_frame, *(file.track.end_frame for file in self._files.values())])
+        self._seconds = end_frame * FRAME_SECONDS
         try:
             for file in self._files.values():
                 file.append(file.track.finish(end_frame))

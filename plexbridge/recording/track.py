@@ -67,6 +67,11 @@ class Track:
         self._first_frame: int | None = None
         self._sound_frames = self._refused_frames = 0
 
+    @property
+    def end_frame(self) -> int:
+        """Up to where something is put."""
+        return self._next_frame
+
     def close(self) -> None:
         """Free the encoder; closing again does nothing."""
         self._encoder.close()

@@ -67,6 +67,15 @@ def test_everybody_has_a_file_of_the_same_length_with_their_own_sound(recording:
         assert [frame for frame, level in enumerate(levels) if level > -30] == list(range(first, last)), name
 
 
+def test_all_files_end_together_also_where_the_last_frame_reaches_beyond_the_end(recording: RecordingFiles) -> None:
+    recording.write([*said(ADA, 0, 50), *said(None, 0, 51)], SECOND)
+    recording.close(said(BOB, 20, 10), SECOND)
+
+    lengths = {length_samples(data) for name, data in files_in(recording.path).items() if name.endswith("opus")}
+    assert lengths == {51 * PEOPLE_FRAME_SAMPLES}
+    assert index_in(recording.path)["seconds"] == 1.02
+
+
 def test_the_index_says_who_is_in_which_file_and_what_is_missing(recording: RecordingFiles) -> None:
     recording.write([*said(BOB, 30, 10), Dropped(40, 90, 100), *said(BOB, 100, 5)], 3 * SECOND)
     running = index_in(recording.path)
