@@ -151,7 +151,8 @@ def test_the_commands_are_registered_for_servers_only(server: Control, bot: Comm
     percent, person = sorted(commands["volume"]["options"], key=lambda option: str(option["name"]))
     assert (percent["min_value"], percent["max_value"]) == (0, 200)
     assert person["type"] == 6
-    assert [choice["value"] for choice in commands["ignore-me"]["options"][0]["choices"]] == ["on", "off"]
+    for name in ("ignore-me", "record"):
+        assert [choice["value"] for choice in commands[name]["options"][0]["choices"]] == ["on", "off"]
     assert all(not commands[name]["options"] for name in ("join", "leave", "status", "voices", "reset"))
 
 

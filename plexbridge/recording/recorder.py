@@ -92,7 +92,7 @@ class Recorder:
         self._events: deque[Event] = deque()
         self._names: dict[str, str] = {}
         self._dropped: Dropped | None = None
-        """What has been dropped since something was taken last."""
+        """What has been dropped since the queue was emptied last."""
         self.dropped_frames = 0
         self._ending: Ending | None = None
         self._stopped = trio.Event()
@@ -180,7 +180,6 @@ class Recorder:
         if len(self._events) >= QUEUE_LIMIT_FRAMES:
             self._drop(place_frames)
             return
-        self._note_dropped()
         self._events.append(Sound(person, name, place_frames, samples))
 
     def _drop(self, place_frames: float) -> None:
@@ -191,13 +190,11 @@ class Recorder:
         before = self._dropped or Dropped(place_frames, place_frames, 0)
         self._dropped = Dropped(before.from_frames, place_frames + 1, before.count + 1)
 
-    def _note_dropped(self) -> None:
-        if self._dropped is not None:
-            self._events.append(self._dropped)
-            self._dropped = None
-
     def _take_events(self) -> list[Event]:
-        self._note_dropped()
+        """Empty the queue; what was dropped meanwhile came after all that is in it."""
         events = list(self._events)
         self._events.clear()
+        if self._dropped is not None:
+            events.append(self._dropped)
+            self._dropped = None
         return events

@@ -134,7 +134,6 @@ class RoomRecording:
 
     def finish(self) -> None:
         """The conversation has ended."""
-        self.look()
         self._is_finished = True
         if self.recorder is not None:
             self.recorder.stop()
