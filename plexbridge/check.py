@@ -113,6 +113,8 @@ async def check(config: Config, *, probe: Probe, libraries: Sequence[Library] = 
     findings += (_library_finding(library) for library in libraries)
     findings.append(_log_finding(config.log.file))
     findings.append(await _store_finding(config.store))
+    if config.recording.enabled:
+        findings.append(_recording_finding(config.recording.folder))
     findings.append(await _web_finding(config.web))
     findings += _persona_findings(config)
     for model in config.model:
@@ -143,6 +145,15 @@ def _log_finding(file: Path | None) -> Finding:
     if is_writable:
         return Finding(Verdict.OK, "log.file", str(file))
     return Finding(Verdict.FAIL, "log.file", f"{file} can't be written", "make its folder, or name another file")
+
+
+def _recording_finding(folder: Path) -> Finding:
+    """Return whether recordings can be written; the folder, where it is missing, is made at the first start."""
+    nearest = next((each for each in (folder, *folder.absolute().parents) if each.exists()), folder)
+    if nearest.is_dir() and os.access(nearest, os.W_OK):
+        made = "" if nearest == folder else ", will be made at first start"
+        return Finding(Verdict.OK, "recording.folder", f"{folder}{made}")
+    return Finding(Verdict.FAIL, "recording.folder", f"{folder} can't be written to", "name a folder that can")
 
 
 async def _store_finding(store: StoreConfig) -> Finding:

@@ -423,6 +423,16 @@ class HearingConfig(_Table):
     idle_minutes: int = _whole(10, 0, 1_440)
 
 
+class RecordingConfig(_Table):
+    """Whether conversations may be recorded at all, where to, and how much is kept."""
+
+    enabled: bool = Field(default=False, description="true or false")
+    folder: Path = Field(default=Path("recordings"), description="the path of a folder")
+    max_minutes: int = _whole(120, 1, 1_440)
+    keep_days: int = _whole(30, 1, 3_650)
+    max_megabytes: int = _whole(2_000, 1, 1_000_000)
+
+
 class StoreConfig(_Table):
     """Where it is kept what people have set: a file of SQLite, or a database of a PostgreSQL server."""
 
@@ -461,6 +471,7 @@ class Config(_Table):
     web: WebConfig = WebConfig()
     queue: QueueConfig = QueueConfig()
     hearing: HearingConfig = HearingConfig()
+    recording: RecordingConfig = RecordingConfig()
     store: StoreConfig = StoreConfig()
     log: LogConfig = LogConfig()
     _path: Path | None = PrivateAttr(default=None)
@@ -510,5 +521,8 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
         # Like the file's other paths, and the default too: what is stored must not depend on where one starts from.
         url = in_folder(config.store.url, path.absolute().parent)
         config = config.model_copy(update={"store": config.store.model_copy(update={"url": url})})
+    if path is not None and origins.get(("recording", "folder"), FROM_FILE) == FROM_FILE:
+        folder = path.absolute().parent / config.recording.folder
+        config = config.model_copy(update={"recording": config.recording.model_copy(update={"folder": folder})})
     config._path, config._origins = path, origins
     return config

@@ -189,3 +189,9 @@ class ForgetfulStore(StoreError):
         "I don't hear you any more, but that can't be saved at the moment and will be forgotten when I am restarted. "
         "Please say it again later."
     )
+
+
+class RecordingError(PlexbridgeError):
+    """A recording can't be written: the disk is full, gone or not ours to write to."""
+
+    user_message = "The recording has ended, because it can't be written any more."

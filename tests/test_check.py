@@ -10,7 +10,15 @@ import trustme
 from pydantic import SecretStr
 
 from plexbridge.check import CheckReport, Finding, Library, Probe, Verdict, check
-from plexbridge.config import Config, LogConfig, ModelConfig, PersonaConfig, StoreConfig, WebConfig
+from plexbridge.config import (
+    Config,
+    LogConfig,
+    ModelConfig,
+    PersonaConfig,
+    RecordingConfig,
+    StoreConfig,
+    WebConfig,
+)
 from plexbridge.errors import (
     ConfigError,
     LibraryMissing,
@@ -391,3 +399,19 @@ async def test_a_model_that_does_not_answer_fails_with_the_cause_and_a_cure(
         assert text.startswith(f"FAIL  model loopback answers: {found} — ")
         assert cure in text.partition(" — ")[2]
         assert not report.is_ok
+
+
+async def test_where_recording_is_allowed_its_folder_is_looked_at_and_not_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+
+    async def found(folder: Path, *, enabled: bool = True) -> list[str]:
+        report = await check(Config(recording=RecordingConfig(enabled=enabled, folder=folder)), probe=answering)
+        return [str(finding) for finding in report.findings if finding.name == "recording.folder"]
+
+    assert await found(tmp_path / "new", enabled=False) == []
+    assert await found(tmp_path) == [f"ok    recording.folder: {tmp_path}"]
+    assert await found(tmp_path / "a" / "b") == [f"ok    recording.folder: {tmp_path}/a/b, will be made at first start"]
+    assert await found(tmp_path / "file" / "a") == [
+        f"FAIL  recording.folder: {tmp_path}/file/a can't be written to — name a folder that can"
+    ]
+    assert names_in(tmp_path) == {"file"}

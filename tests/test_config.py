@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from plexbridge.config import DEFAULT_PROMPT, Config, ModelConfig, PersonaConfig, StoreConfig, load, mask_url
+from plexbridge.config import (
+    DEFAULT_PROMPT,
+    Config,
+    ModelConfig,
+    PersonaConfig,
+    RecordingConfig,
+    StoreConfig,
+    load,
+    mask_url,
+)
 from plexbridge.errors import ConfigError, RequestError
 
 SHIPPED = Path(__file__).parents[1] / "config.toml"
@@ -300,6 +309,17 @@ def test_the_file_of_the_store_is_relative_to_the_configuration_or_to_the_workin
     assert load(path, variable).store.url == load(None, variable).store.url == "sqlite:///other.db"
 
 
+def test_the_folder_of_recordings_is_relative_to_the_configuration_or_to_the_working_directory(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    path = tmp_path / "etc" / "test.toml"
+    path.write_text('[recording]\nfolder = "talks"\n')
+
+    assert load(path, {}).recording.folder == tmp_path / "etc" / "talks"
+    assert load_text("[recording]\n").recording.folder == tmp_path / "here" / "recordings"
+    assert load(None, {}).recording.folder == Path("recordings")
+    assert load(path, {"PLEXBRIDGE_RECORDING_FOLDER": "/talks"}).recording.folder == Path("/talks")
+
+
 def test_where_the_store_is_is_shown_with_where_that_was_said(tmp_path: Path) -> None:
     assert f'url = "sqlite:///{tmp_path}/here/plexbridge.db"  # default' in load_text("").effective()
     assert (
@@ -366,8 +386,9 @@ def test_a_named_file_is_read_instead_of_config_toml() -> None:
 def test_the_shipped_file_is_valid_and_changes_nothing() -> None:
     # Only that its paths are relative to its folder.
     store = StoreConfig(url=f"sqlite:///{SHIPPED.parent / 'plexbridge.db'}")
+    recording = RecordingConfig(folder=SHIPPED.parent / "recordings")
 
-    assert load(SHIPPED, {}).model_dump() == Config(store=store).model_dump()
+    assert load(SHIPPED, {}).model_dump() == Config(store=store, recording=recording).model_dump()
 
 
 def test_the_shipped_file_shows_every_known_key_and_no_other() -> None:
@@ -612,12 +633,12 @@ def test_a_prompt_that_no_request_can_hold_is_a_fault_and_is_not_shown() -> None
         (
             "[modle]\nurl = 1",
             "modle: found an unknown section, expected model, persona, audio, renewal, discord, web, queue, hearing, "
-            "store, log; nearest: model",
+            "recording, store, log; nearest: model",
         ),
         (
             "[[logs]]",
             "logs: found an unknown section, expected model, persona, audio, renewal, discord, web, queue, hearing, "
-            "store, log; nearest: log",
+            "recording, store, log; nearest: log",
         ),
     ],
 )

@@ -25,7 +25,7 @@ from plexbridge.store.settings import open_store
 from tests.discord_server.control import Control, run_discord_server
 from tests.discord_server.probe_bot import discord
 from tests.discord_server.probing import wait_until
-from tests.people.discord.choices import make_audiences
+from tests.people.discord.choices import make_audiences, make_recordings
 from tests.people.discord.command_bot import CommandBot
 
 pytestmark = pytest.mark.live
@@ -151,7 +151,8 @@ def test_the_commands_are_registered_for_servers_only(server: Control, bot: Comm
     percent, person = sorted(commands["volume"]["options"], key=lambda option: str(option["name"]))
     assert (percent["min_value"], percent["max_value"]) == (0, 200)
     assert person["type"] == 6
-    assert [choice["value"] for choice in commands["ignore-me"]["options"][0]["choices"]] == ["on", "off"]
+    for name in ("ignore-me", "record"):
+        assert [choice["value"] for choice in commands[name]["options"][0]["choices"]] == ["on", "off"]
     assert all(not commands[name]["options"] for name in ("join", "leave", "status", "voices", "reset"))
 
 
@@ -639,7 +640,9 @@ async def test_commands_cross_into_trio_and_settings_stay_in_the_store(own_serve
         return answers + [wait_answer(own_server, each)["content"].splitlines()[-1] for each in used]
 
     async with open_store(f"sqlite:///{tmp_path}/store.db") as store, open_portal() as portal:
-        commands = Commands(NoConversations(), store, make_audiences(), persona=persona, models=models)
+        commands = Commands(
+            NoConversations(), store, make_audiences(), make_recordings(), persona=persona, models=models
+        )
 
         async def answering(request: Request | Press) -> Answer:
             return await portal.into_trio(commands.answer, request)

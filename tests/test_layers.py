@@ -44,8 +44,9 @@ LAYERS = (
         model.protocol model.conversation model.request model.identity model.text model.voices model.answers
         audio.pcm16
         model.health model.placement model.standing model.turns
+        recording.index recording.track
         session.ledger session.people session.retry session.takeover
-        session.renewal session.recap session.response
+        session.renewal session.recap session.response session.tap
         people.discord.attendance people.discord.attention people.discord.idleness
         people.discord.captions people.discord.inbox people.discord.spurts
         people.discord.rtp people.discord.stream people.discord.receiver
@@ -66,6 +67,7 @@ LAYERS = (
         """
         session.beat session.handover session.relayed
         session.capture session.encode session.exchange session.link session.playback
+        recording.files recording.keeping recording.recorder
         """,
         DISCORD,
     ),
@@ -86,13 +88,13 @@ LAYERS = (
         people.discord.notice people.discord.bot people.discord.front
         people.discord.commands people.discord.listening people.discord.replies
         people.discord.slash
-        people.discord.board people.discord.audience people.discord.audiences
+        people.discord.board people.discord.audience people.discord.audiences people.discord.recordings
         people.web.downlink people.web.mirror people.web.voice people.web.visit people.web.client
         people.web.door people.web.files people.web.front people.web.http people.web.server people.web.upgrade
         people.web.thin
         store.faults store.schema store.file store.revision store.database store.settings
         store.migrations.env store.migrations.versions.r0001_person_settings
-        store.migrations.versions.r0002_servers
+        store.migrations.versions.r0002_servers store.migrations.versions.r0003_recorded_servers
         screen check call run cli __main__
         """,
     ),

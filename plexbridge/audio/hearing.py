@@ -130,6 +130,11 @@ class Hearing:
         """Return when those have spoken of whom any sound has come."""
         return {user_id: ear.activity for user_id, ear in self._ears.items()}
 
+    def has_voice(self, user_id: int) -> bool:
+        """Say whether a person's latest frame was speech."""
+        ear = self._ears.get(user_id)
+        return ear is not None and ear.has_voice
+
     def played(self, samples: Samples) -> None:
         """Take 20 ms, 960 samples at 48 kHz, that people are about to hear of the bot; silence need not be told."""
         self._reference.played(samples)

@@ -1,7 +1,7 @@
-"""A short soft sound that people hear when the model stops listening for a moment, and when it listens again.
+"""Short soft sounds that people hear: the model stops listening for a moment, it listens again, a recording starts.
 
-Two notes, a fifth apart, each swelling and fading so that nothing clicks: downwards it says "one moment", upwards
-"go on".
+Notes, a fifth apart, each swelling and fading so that nothing clicks: two downwards say "one moment", two upwards "go
+on", and three, up and down again, "this is recorded".
 """
 
 import numpy as np
@@ -16,8 +16,16 @@ PEAK = 0.05
 
 def mark(*, is_rising: bool) -> tuple[Samples, ...]:
     """Return the sound as frames of 20 ms at 48 kHz: 320 ms."""
-    notes = (LOW_HZ, HIGH_HZ) if is_rising else (HIGH_HZ, LOW_HZ)
+    return _notes((LOW_HZ, HIGH_HZ) if is_rising else (HIGH_HZ, LOW_HZ))
+
+
+def recording_mark() -> tuple[Samples, ...]:
+    """Return the sound that begins a recording, as frames of 20 ms at 48 kHz: 480 ms."""
+    return _notes((LOW_HZ, HIGH_HZ, LOW_HZ))
+
+
+def _notes(pitches_hz: tuple[float, ...]) -> tuple[Samples, ...]:
     positions = np.arange(NOTE_FRAMES * PEOPLE_FRAME_SAMPLES)
     swell = PEAK * np.sin(np.pi * positions / positions.size)
-    sound = np.concatenate([swell * np.sin(2 * np.pi * hz * positions / PEOPLE_RATE_HZ) for hz in notes])
+    sound = np.concatenate([swell * np.sin(2 * np.pi * hz * positions / PEOPLE_RATE_HZ) for hz in pitches_hz])
     return tuple(sound.astype(np.float32).reshape(-1, PEOPLE_FRAME_SAMPLES))

@@ -1,7 +1,8 @@
 """Ogg pages with one Opus stream in them, written and read (RFC 3533, RFC 7845).
 
-The writer makes one page of each packet, so that nothing waits for a page to fill. The reader is liberal, because a
-conversation should survive what can be survived. Both generations of sphn are satisfied and understood.
+The writer makes one page of each packet, so that nothing waits for a page to fill; for a file it makes one of many. The
+reader is liberal, because a conversation should survive what can be survived. Both generations of sphn are satisfied
+and understood.
 
 Reading works in three steps. `_PageScanner` finds pages in a stream of bytes: a page counts only when its checksum
 is right, all else is skipped and counted. `OggOpusReader` follows the sequence numbers from page to page.
@@ -22,12 +23,13 @@ At most one incomplete page (65307 bytes) and one incomplete packet (61440 bytes
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from plexbridge.audio.opus_packet import duration_samples
-from plexbridge.errors import PacketError
+from plexbridge.errors import LocalProtocolError, PacketError
 
+PAGE_LIMIT_SEGMENTS = 255
 PAGE_LIMIT_BYTES = 27 + 255 + 255 * 255
 """The largest page: header, 255 lacing values, 255 segments of 255 bytes."""
 
@@ -42,7 +44,7 @@ LOOK_AHEAD_PAGES = 16
 """So many damaged pages in a row are passed at once; after more it takes until their claimed sizes have arrived. It
 bounds the work that a hostile stream can cause."""
 
-_CONTINUED, _BEGINS = 1, 2
+_CONTINUED, _BEGINS, _ENDS = 1, 2, 4
 _HEADER = struct.Struct("<4sBBqIIIB")
 _CAPTURE = b"OggS\0"
 _OPUS_HEAD = struct.Struct("<8sBBHIhB")
@@ -59,6 +61,15 @@ def _checksum(page: bytes) -> bytes:
     """
     crc = zlib.crc32(page.translate(_REVERSED_BITS), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
     return crc.to_bytes(4, "big").translate(_REVERSED_BITS)
+
+
+def segments(packet: bytes) -> int:
+    """Return how many of a page's `PAGE_LIMIT_SEGMENTS` a packet takes."""
+    return len(packet) // 255 + 1
+
+
+def _lacing(packet: bytes) -> bytes:
+    return b"\xff" * (len(packet) // 255) + bytes((len(packet) % 255,))
 
 
 class OggOpusWriter:
@@ -81,15 +92,34 @@ class OggOpusWriter:
         if len(packet) > PACKET_LIMIT_BYTES:
             raise PacketError(f"an Opus packet of {len(packet)} bytes")
         self._granule += duration_samples(packet)
+        return self._page(packet, 0, self._granule, self._take_sequence())
+
+    def page_of(self, packets: Sequence[bytes], *, ends_at_samples: int | None = None) -> bytes:
+        """Return the page that holds all of `packets`, which `segments` says that one page can.
+
+        `ends_at_samples` makes it the stream's last page, and says how long the stream is, at 48 kHz and with the
+        pre-skip: what the packets hold beyond that is not to be played (RFC 7845 section 4.4).
+        """
+        lacing = b"".join(map(_lacing, packets))
+        if len(lacing) > PAGE_LIMIT_SEGMENTS:
+            raise LocalProtocolError(f"{len(lacing)} segments can't be one page")
+        self._granule += sum(map(duration_samples, packets))
+        body, sequence = b"".join(packets), self._take_sequence()
+        if ends_at_samples is None:
+            return self._page(body, 0, self._granule, sequence, lacing)
+        return self._page(body, _ENDS, ends_at_samples, sequence, lacing)
+
+    def _take_sequence(self) -> int:
         sequence = self._next_sequence
         self._next_sequence = (sequence + 1) & _SEQUENCE_MASK
-        return self._page(packet, 0, self._granule, sequence)
+        return sequence
 
-    def _page(self, packet: bytes, flags: int, granule: int, sequence: int) -> bytes:
-        full_segments, rest = divmod(len(packet), 255)
-        lacing = b"\xff" * full_segments + bytes((rest,))
+    def _page(self, body: bytes, flags: int, granule: int, sequence: int, lacing: bytes | None = None) -> bytes:
+        """Return a page; without `lacing` its body is one packet."""
+        if lacing is None:
+            lacing = _lacing(body)
         header = _HEADER.pack(b"OggS", 0, flags, granule, self._serial, sequence, 0, len(lacing))
-        page = b"".join((header, lacing, packet))
+        page = b"".join((header, lacing, body))
         return b"".join((page[:_CHECKSUM_START], _checksum(page), page[_CHECKSUM_END:]))
 
 

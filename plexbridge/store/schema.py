@@ -46,6 +46,13 @@ IGNORED_PERSONS = Table(
     Column("person_id", Text, primary_key=True),
 )
 
+RECORDED_SERVERS = Table(
+    "recorded_servers",
+    METADATA,
+    # Only those that want it: who has said nothing is not recorded.
+    Column("server_id", Text, primary_key=True),
+)
+
 PERSONS_TABLES = (PERSON_SETTINGS, VOLUMES, IGNORED_PERSONS)
 
 
@@ -108,6 +115,21 @@ def insert_ignored(dialect: str, person_id: str) -> Insert:
 def delete_ignored(person_id: str) -> Delete:
     """Return the statement that forgets that somebody has asked not to be heard."""
     return delete(IGNORED_PERSONS).where(IGNORED_PERSONS.c.person_id == person_id)
+
+
+def select_recorded() -> "Select[str]":
+    """Return the statement that reads which servers' conversations are recorded."""
+    return select(RECORDED_SERVERS.c.server_id)
+
+
+def insert_recorded(dialect: str, server_id: str) -> Insert:
+    """Return the statement that keeps that a server's conversations are recorded."""
+    return _upsert(dialect, RECORDED_SERVERS, {"server_id": server_id}, {})
+
+
+def delete_recorded(server_id: str) -> Delete:
+    """Return the statement that forgets that a server's conversations are recorded."""
+    return delete(RECORDED_SERVERS).where(RECORDED_SERVERS.c.server_id == server_id)
 
 
 def _upsert(dialect: str, table: Table, key: Mapping[str, str], fields: Mapping[str, str | int]) -> Insert:

@@ -18,11 +18,14 @@ from plexbridge.store.schema import (
     count_persons,
     delete_ignored,
     delete_person,
+    delete_recorded,
     delete_volume,
     insert_ignored,
+    insert_recorded,
     select_attention,
     select_ignored,
     select_person,
+    select_recorded,
     select_volumes,
     upsert_attention,
     upsert_person,
@@ -117,6 +120,19 @@ class SettingsStore:
         """Store whether the person has asked not to be heard."""
         insert = insert_ignored(self._database.dialect, person_id)
         await self._execute(insert if is_ignored else delete_ignored(person_id))
+
+    async def load_recorded(self) -> frozenset[str]:
+        """Return all servers whose conversations are recorded."""
+
+        def read(connection: Connection) -> frozenset[str]:
+            return frozenset(connection.execute(select_recorded()).scalars())
+
+        return await self._database.run(read)
+
+    async def set_recorded(self, server_id: str, *, is_recorded: bool) -> None:
+        """Store whether a server's conversations are recorded."""
+        insert = insert_recorded(self._database.dialect, server_id)
+        await self._execute(insert if is_recorded else delete_recorded(server_id))
 
     async def _set(self, person_id: str, **fields: str) -> None:
         await self._execute(upsert_person(self._database.dialect, person_id, **fields))

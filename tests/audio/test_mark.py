@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from plexbridge.audio.mark import HIGH_HZ, LOW_HZ, NOTE_FRAMES, PEAK, mark
+from plexbridge.audio.mark import HIGH_HZ, LOW_HZ, NOTE_FRAMES, PEAK, mark, recording_mark
 from plexbridge.audio.pcm import PEOPLE_FRAME_SAMPLES, PEOPLE_RATE_HZ, Samples, level_dbfs
 
 
@@ -20,11 +20,17 @@ def test_two_notes_say_which_way_it_goes(is_rising: bool, notes: tuple[float, fl
     assert [pitch_hz(half) for half in halves] == pytest.approx(notes, abs=3)
 
 
-def test_it_is_soft_and_has_no_click() -> None:
-    frames = mark(is_rising=True)
+def test_three_notes_say_that_a_recording_begins() -> None:
+    notes = np.split(np.concatenate(recording_mark()), 3)
+
+    assert [pitch_hz(note) for note in notes] == pytest.approx((LOW_HZ, HIGH_HZ, LOW_HZ), abs=3)
+
+
+@pytest.mark.parametrize(("frames", "notes"), [(mark(is_rising=True), 2), (recording_mark(), 3)])
+def test_it_is_soft_and_has_no_click(frames: tuple[Samples, ...], notes: int) -> None:
     sound = np.concatenate(frames)
 
-    assert [frame.shape for frame in frames] == [(PEOPLE_FRAME_SAMPLES,)] * (2 * NOTE_FRAMES)
+    assert [frame.shape for frame in frames] == [(PEOPLE_FRAME_SAMPLES,)] * (notes * NOTE_FRAMES)
     assert sound.dtype == np.float32
     assert np.abs(sound).max() <= PEAK
     assert -40 < level_dbfs(sound) < -25

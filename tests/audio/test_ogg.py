@@ -19,11 +19,12 @@ from plexbridge.audio.ogg import (
     OggOpusReader,
     OggOpusWriter,
     OggPacket,
+    segments,
 )
 from plexbridge.audio.opus import MODEL_UPLINK, Encoder
 from plexbridge.audio.opus_packet import SILENCE_PACKET, duration_samples
 from plexbridge.audio.pcm import silence
-from plexbridge.errors import PacketError
+from plexbridge.errors import LocalProtocolError, PacketError
 
 SERIAL = 42
 CONTINUED, BEGINS, ENDS = 1, 2, 4
@@ -179,6 +180,37 @@ def test_a_packet_that_would_end_the_session_is_refused_and_leaves_no_gap(refuse
         disturbed.page(refused)
 
     assert disturbed.page(SILENCE_PACKET) == undisturbed.page(SILENCE_PACKET)
+
+
+def test_a_page_of_many_packets_is_that_of_the_rules_and_the_next_one_goes_on_behind_it() -> None:
+    writer = OggOpusWriter(serial=SERIAL, input_rate_hz=24_000, pre_skip_samples=120)
+    packets = [opus_packet(size) for size in (3, 254, 255, 256, 700)]
+
+    pages = [writer.page(SILENCE_PACKET), writer.page_of(packets), writer.page_of([SILENCE_PACKET] * 2)]
+
+    assert pages == [
+        page(SILENCE_PACKET, sequence=2, granule=960),
+        page(*packets, sequence=3, granule=6 * 960),
+        page(SILENCE_PACKET, SILENCE_PACKET, sequence=4, granule=8 * 960),
+    ]
+    assert sum(map(segments, packets)) == 1 + 1 + 2 + 2 + 3
+
+
+def test_the_last_page_is_marked_and_says_how_much_of_it_is_to_be_played() -> None:
+    writer = OggOpusWriter(serial=SERIAL, input_rate_hz=24_000, pre_skip_samples=120)
+
+    last = writer.page_of([SILENCE_PACKET] * 2, ends_at_samples=1_000)
+
+    assert last == page(SILENCE_PACKET, SILENCE_PACKET, sequence=2, flags=ENDS, granule=1_000)
+
+
+def test_what_can_not_be_one_page_is_refused_and_leaves_no_gap() -> None:
+    disturbed, undisturbed = (OggOpusWriter(serial=SERIAL, input_rate_hz=24_000, pre_skip_samples=0) for _ in range(2))
+
+    with pytest.raises(LocalProtocolError):
+        disturbed.page_of([SILENCE_PACKET] * 256)
+
+    assert disturbed.page_of([SILENCE_PACKET] * 255) == undisturbed.page_of([SILENCE_PACKET] * 255)
 
 
 # What servers write

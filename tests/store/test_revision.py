@@ -93,7 +93,7 @@ async def test_a_database_of_a_newer_version_is_refused_and_left_as_it_is(path: 
             await attempt()
 
         assert caught.value.faults == (
-            f'store.url: found the revision "0042" of a newer plexbridge at "{url}", expected "0002" or an older one: '
+            f'store.url: found the revision "0042" of a newer plexbridge at "{url}", expected "0003" or an older one: '
             "use the newer plexbridge, or name another database",
         )
     assert tables(path) == {VERSION_TABLE}

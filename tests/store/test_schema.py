@@ -12,11 +12,14 @@ from plexbridge.store.schema import (
     count_persons,
     delete_ignored,
     delete_person,
+    delete_recorded,
     delete_volume,
     insert_ignored,
+    insert_recorded,
     select_attention,
     select_ignored,
     select_person,
+    select_recorded,
     select_volumes,
     upsert_attention,
     upsert_person,
@@ -61,6 +64,11 @@ def test_all_statements_can_be_said_in_both_dialects(dialect: Dialect) -> None:
     assert sql(select_ignored(), dialect) == "SELECT ignored_persons.person_id FROM ignored_persons"
     assert sql(delete_ignored("a"), dialect).startswith(
         "DELETE FROM ignored_persons WHERE ignored_persons.person_id = "
+    )
+    assert sql(select_recorded(), dialect) == "SELECT recorded_servers.server_id FROM recorded_servers"
+    assert sql(insert_recorded(dialect.name, "s"), dialect).endswith(") ON CONFLICT (server_id) DO NOTHING")
+    assert sql(delete_recorded("s"), dialect).startswith(
+        "DELETE FROM recorded_servers WHERE recorded_servers.server_id = "
     )
 
 

@@ -104,6 +104,19 @@ async def test_who_asks_not_to_be_heard_is_remembered_also_after_a_reset_until_t
         assert await store.load_ignored() == {ANNA}
 
 
+async def test_which_servers_are_recorded_is_kept_until_they_take_it_back(url: str) -> None:
+    async with open_store(url) as store:
+        assert await store.load_recorded() == frozenset()
+        for server in (SERVER, SERVER, OTHER_SERVER):
+            await store.set_recorded(server, is_recorded=True)
+        await store.set_recorded(OTHER_SERVER, is_recorded=False)
+        await store.set_recorded(OTHER_SERVER, is_recorded=False)
+
+    async with open_store(url) as store:
+        assert await store.load_recorded() == {SERVER}
+        assert await store.load_server(SERVER) == ServerSettings()
+
+
 async def test_people_of_whom_anything_is_stored_are_counted_once(url: str) -> None:
     async with open_store(url) as store:
         await store.set_voice(ANNA, "NATM1")

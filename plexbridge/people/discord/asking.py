@@ -35,11 +35,12 @@ class Command(Enum):
     ATTENTION = "attention"
     VOLUME = "volume"
     IGNORE_ME = "ignore-me"
+    RECORD = "record"
 
     @property
     def takes_text(self) -> bool:
         """Whether something stands behind the name."""
-        return self in (Command.VOICE, Command.PERSONA, Command.ATTENTION, Command.VOLUME, Command.IGNORE_ME)
+        return self in _WITH_TEXT
 
     @property
     def is_private(self) -> bool:
@@ -47,6 +48,9 @@ class Command(Enum):
         return self not in (Command.JOIN, Command.LEAVE)
 
 
+_WITH_TEXT = frozenset(
+    (Command.VOICE, Command.PERSONA, Command.ATTENTION, Command.VOLUME, Command.IGNORE_ME, Command.RECORD)
+)
 _PREFIXED: Mapping[str, Command] = {
     **{command.value: command for command in Command},
     "voice-list": Command.VOICES,
@@ -130,11 +134,11 @@ def parse_volume(text: str) -> tuple[int, int]:
     return int(parts["user_id"]), percent
 
 
-def parse_switch(text: str) -> bool:
-    """Return whether something is to be on; raises RequestError."""
+def parse_switch(text: str, otherwise: str) -> bool:
+    """Return whether something is to be on; raises RequestError with the sentence `otherwise`."""
     switch = {"on": True, "off": False}.get(text.strip().lower())
     if switch is None:
-        raise RequestError("Say /ignore-me on if I am not to hear you, and /ignore-me off if I am.")
+        raise RequestError(otherwise)
     return switch
 
 

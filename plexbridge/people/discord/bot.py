@@ -83,6 +83,7 @@ class Bot(discord.Client):
         self._commands: SlashCommands | None = None
         self._present: Mapping[int, Presence] = MappingProxyType({})
         self._places: Mapping[int, int] = MappingProxyType({})
+        self._names: Mapping[int, str] = MappingProxyType({})
         self._sessions = 0
         """How many sessions there were on the main gateway; a resumed one is the same."""
         self._up = asyncio.Event()
@@ -99,6 +100,10 @@ class Bot(discord.Client):
     def places(self) -> Mapping[int, int]:
         """Return the voice channels that the bot is in, by server; the mapping is never changed either."""
         return self._places
+
+    def names(self) -> Mapping[int, str]:
+        """Return the names of those in voice channels as their servers show them; never changed either."""
+        return self._names
 
     @property
     def description_line(self) -> str:
@@ -290,17 +295,19 @@ class Bot(discord.Client):
         """Take in who is where; not between two sessions, when servers that are not yet known seem to be empty."""
         if not self._up.is_set():
             return
-        present = {
-            channel.id: Presence(
-                guild.id,
-                frozenset(member.id for member in humans),
-                frozenset(member.id for member in humans if member.voice and _is_muted(member.voice)),
-            )
-            for guild in self.guilds
-            for channel in (*guild.voice_channels, *guild.stage_channels)
-            if (humans := [member for member in channel.members if not member.bot])
-        }
-        self._present = MappingProxyType(present)
+        present: dict[int, Presence] = {}
+        names: dict[int, str] = {}
+        for guild in self.guilds:
+            for channel in (*guild.voice_channels, *guild.stage_channels):
+                humans = [member for member in channel.members if not member.bot]
+                names.update((member.id, member.display_name) for member in humans)
+                if humans:
+                    present[channel.id] = Presence(
+                        guild.id,
+                        frozenset(member.id for member in humans),
+                        frozenset(member.id for member in humans if member.voice and _is_muted(member.voice)),
+                    )
+        self._present, self._names = MappingProxyType(present), MappingProxyType(names)
         self._places = MappingProxyType(
             {guild.id: voice.channel.id for guild in self.guilds if (voice := guild.me.voice) and voice.channel}
         )

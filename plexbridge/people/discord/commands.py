@@ -22,7 +22,7 @@ from plexbridge.model.voices import MAX_NAME_CHARS, VOICE_GROUPS, VOICES, check_
 from plexbridge.people.discord import listening
 from plexbridge.people.discord.asking import Answer, Command, Press, Request, person_id
 from plexbridge.people.discord.captions import plain
-from plexbridge.people.discord.listening import Choices
+from plexbridge.people.discord.listening import Choices, Recorded
 from plexbridge.people.discord.status import RoomStatus, describe, describe_nothing
 from plexbridge.service import Failures
 
@@ -96,6 +96,7 @@ class Commands:
         conversations: Conversations,
         settings: Settings,
         choices: Choices,
+        recorded: Recorded,
         *,
         persona: PersonaConfig,
         models: Sequence[ModelConfig],
@@ -103,6 +104,7 @@ class Commands:
         self._conversations = conversations
         self._settings = settings
         self._choices = choices
+        self._recorded = recorded
         self._persona = persona
         self._models = models
 
@@ -142,7 +144,10 @@ class Commands:
                     return await listening.set_volume(self._choices, request)
             case Command.IGNORE_ME:
                 async with _bounded():
-                    return await listening.ignore(self._choices, request)
+                    return await listening.ignore(self._choices, request, self._conversations.status(request.guild_id))
+            case Command.RECORD:
+                async with _bounded():
+                    return await listening.set_recorded(self._recorded, request)
 
     def _press(self, press: Press) -> Answer:
         return listening.press(self._choices, press, self._conversations.status(press.guild_id))

@@ -25,14 +25,16 @@ from plexbridge.people.discord.audiences import Audiences, ChoiceStore
 from plexbridge.people.discord.bot import Bot, close_bot, make_bot
 from plexbridge.people.discord.commands import Commands, Settings
 from plexbridge.people.discord.portal import Portal, open_portal, trio_clock
+from plexbridge.people.discord.recordings import RecordedStore, Recordings, recorder_on_disk
 from plexbridge.people.discord.room import Converse
 from plexbridge.people.discord.rooms import Rooms
+from plexbridge.recording.keeping import prepare_folder
 
 READY_SECONDS = 60.0
 """For the gateway and all servers, after the log-in."""
 
 
-class Store(Settings, ChoiceStore, Protocol):
+class Store(Settings, ChoiceStore, RecordedStore, Protocol):
     """Where it is kept what people and servers have chosen: `store.settings.SettingsStore`."""
 
 
@@ -68,10 +70,15 @@ async def open_front(
         guilds=frozenset(discord.guilds),
         channels=frozenset(discord.channels),
     )
+    if config.recording.enabled:
+        await trio.to_thread.run_sync(prepare_folder, config.recording.folder)
     idle_seconds = config.hearing.idle_minutes * 60.0 or inf
     async with open_portal() as portal, _log_in(portal, discord, token) as bot:
         audiences = Audiences(settings, mode=Mode(discord.attention), idle_seconds=idle_seconds)
         await audiences.read_ignored()
+        start = recorder_on_disk(config.recording, bot.names)
+        recordings = Recordings(settings, config.recording, start, is_ignored=audiences.is_ignored)
+        await recordings.read()
         rooms = Rooms(
             portal,
             bot,
@@ -82,9 +89,10 @@ async def open_front(
             place_seconds=config.queue.place_seconds,
             clock=trio_clock(),
             audiences=audiences,
+            recordings=recordings,
             hearing=hearing,
         )
-        commands = Commands(rooms, settings, audiences, persona=config.persona, models=config.model)
+        commands = Commands(rooms, settings, audiences, recordings, persona=config.persona, models=config.model)
 
         async def answer(request: Request | Press) -> Answer:
             return await portal.into_trio(commands.answer, request)
@@ -92,6 +100,8 @@ async def open_front(
         bot.watch(partial(portal.into_trio, rooms.changed))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rooms.run)
+            if config.recording.enabled:
+                nursery.start_soon(recordings.keep_folder)
             portal.into_discord_soon(bot.serve_commands, answer)
             yield Front(bot, rooms)
             nursery.cancel_scope.cancel(reason="the front closes")

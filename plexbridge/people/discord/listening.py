@@ -1,4 +1,4 @@
-"""The commands about being heard: whom the model listens to, how loud somebody is, and who is not heard at all.
+"""The commands about being heard: by the model, in a recording, how loud, and by nobody at all.
 
 `Commands` has them answered here. Everything takes effect at once, in conversations that run too; what others should
 know of it is written into the chat by the conversation itself.
@@ -13,6 +13,9 @@ from plexbridge.people.discord.attention import Button, Mode, parse_mode
 from plexbridge.people.discord.status import RoomStatus
 
 IGNORED_REMARK = "You have asked not to be heard, and that stays so; /ignore-me off changes it."
+FORGOTTEN_REMARK = "What the recording that runs here holds of you is deleted."
+_RECORD_USAGE = "Say /record on if conversations in this server are to be recorded, and /record off if not."
+_IGNORE_USAGE = "Say /ignore-me on if I am not to hear you, and /ignore-me off if I am."
 
 _MODE_WORDS: Mapping[Mode, str] = {
     Mode.EVERYONE: "to everyone",
@@ -40,6 +43,13 @@ class Choices(Protocol):
         """Somebody has pressed a button; return what they read. Raises RequestError."""
 
 
+class Recorded(Protocol):
+    """Which servers are recorded: `recordings.Recordings`."""
+
+    async def set_recorded(self, guild_id: int, *, is_recorded: bool) -> None:
+        """Keep whether a server's conversations are recorded; raises StoreError, and RequestError if none may be."""
+
+
 async def set_attention(choices: Choices, request: Request) -> Answer:
     """Choose whom the model listens to in a server."""
     mode = parse_mode(request.text)
@@ -58,9 +68,23 @@ async def set_volume(choices: Choices, request: Request) -> Answer:
     return _private(f"In this server the speech model hears <@{user_id}> at {percent} % of their volume.")
 
 
-async def ignore(choices: Choices, request: Request) -> Answer:
+async def set_recorded(recorded: Recorded, request: Request) -> Answer:
+    """Choose whether conversations in a server are recorded."""
+    is_recorded = parse_switch(request.text, _RECORD_USAGE)
+    if not request.may_manage_server:
+        raise RequestError("Only people who may manage this server can choose whether conversations are recorded.")
+    await recorded.set_recorded(request.guild_id, is_recorded=is_recorded)
+    if is_recorded:
+        return _private(
+            "Conversations in this server are recorded from now on, one that runs too. Everybody in it reads and "
+            "hears that. /record off ends it."
+        )
+    return _private("Conversations in this server are not recorded any more.")
+
+
+async def ignore(choices: Choices, request: Request, status: RoomStatus | None) -> Answer:
     """Do not hear the person who asks, or hear them again."""
-    is_ignored = parse_switch(request.text)
+    is_ignored = parse_switch(request.text, _IGNORE_USAGE)
     try:
         await choices.set_ignored(request.user_id, is_ignored=is_ignored)
     except StoreError as error:
@@ -70,7 +94,7 @@ async def ignore(choices: Choices, request: Request) -> Answer:
     if is_ignored:
         return _private(
             "I don't hear you any more, in any server: nothing of what you say goes to the speech model. "
-            "/ignore-me off ends that."
+            f"/ignore-me off ends that.{' ' + FORGOTTEN_REMARK if status is not None and status.is_recorded else ''}"
         )
     return _private("I hear you again, from now on and in all servers.")
 

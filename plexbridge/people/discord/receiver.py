@@ -48,6 +48,8 @@ class Mixed(NamedTuple):
     speakers: frozenset[int]
     """The ids of the users who are heard in it; silence frames don't count, concealment does, and neither who is not
     attended nor what is no speech."""
+    sounds: Mapping[int, Samples]
+    """What everybody has sent, by user id, as it was: 480 samples at 24 kHz of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +232,8 @@ class Receiver:
             sound = stream.frame()
             if sound is not None:
                 spoken[stream.user_id] = sound
-        heard = self.hearing.hear({user_id: sound.samples for user_id, sound in spoken.items()}, now_seconds)
+        sounds = {user_id: sound.samples for user_id, sound in spoken.items()}
+        heard = self.hearing.hear(sounds, now_seconds)
         samples = mix(heard.values(), UPLINK_FRAME_SAMPLES)
         arrivals = [seconds for user_id in heard if (seconds := spoken[user_id].arrived_seconds) is not None]
         return Mixed(
@@ -238,6 +241,7 @@ class Receiver:
             max(arrivals, default=now_seconds),
             is_silent=not heard or level_dbfs(samples) < SILENT_DBFS,
             speakers=frozenset([user_id for user_id in heard if spoken[user_id].is_speech]),
+            sounds=sounds,
         )
 
     def skip(self, frames: int) -> None:

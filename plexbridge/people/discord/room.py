@@ -27,6 +27,7 @@ from plexbridge.people.discord.deafness import Cause, Deafness, Rebuild, describ
 from plexbridge.people.discord.line import Joining, Line, open_line
 from plexbridge.people.discord.muteness import MUTE_SENTENCE, Muteness
 from plexbridge.people.discord.portal import Portal
+from plexbridge.people.discord.recordings import Recordings
 from plexbridge.people.discord.status import Hearing, PersonStatus, RoomStatus, hearing
 from plexbridge.people.discord.voice import DiscordPeople
 from plexbridge.people.discord.waiting import FORGONE_SENTENCE, Lookout, Waiting
@@ -65,6 +66,7 @@ class Surroundings:
     pool: Pool
     converse: Converse
     audiences: Audiences
+    recordings: Recordings
     hearing: HearingSettings
     text_channel: int | None
     place_seconds: float
@@ -87,6 +89,7 @@ class Room:
         self._audience = around.audiences.open(
             start.guild_id, self.chat, starter_id=start.starter_id, humans=start.humans
         )
+        self._recording = around.recordings.open(start.guild_id, start.channel_id, self.chat, humans=start.humans)
         self._retire = retire
         self._starter_id = start.starter_id
         self._humans = start.humans
@@ -121,6 +124,7 @@ class Room:
         """Wait for a model, join, converse, leave; failures are told in the chat, and nothing is raised."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.chat.run)
+            nursery.start_soon(self._recording.run)
             try:
                 with self._scope:
                     with self._around.pool.request(self.channel_id, self._guild_id) as self._ticket:
@@ -135,6 +139,7 @@ class Room:
                     self.chat.finish(within_seconds=PATIENT_SECONDS)
                     await self.chat.ended.wait()
             finally:
+                self._recording.finish()
                 self.chat.finish(within_seconds=HURRIED_SECONDS)
 
     def hear(self, humans: frozenset[int]) -> None:
@@ -142,12 +147,14 @@ class Room:
         self._humans = humans
         self._waiting.set_humans(humans)
         self._audience.set_humans(humans)
+        self._recording.set_humans(humans)
         if self._people is not None:
             self._people.set_heard(humans)
 
     def look(self) -> None:
-        """Have a look at who is there, and who is muted."""
+        """Have a look at who is there, who is muted, and who has asked not to be heard."""
         self._waiting.look()
+        self._recording.look()
 
     def move(self, channel_id: int) -> None:
         """The bot was moved to another channel, or those who wait have gone there."""
@@ -189,6 +196,7 @@ class Room:
             standing=self.standing,
             models=self._around.pool.statuses(),
             unheard_seconds=progress.renewals.unheard_frames * FRAME_SECONDS,
+            is_recorded=self._recording.recorder is not None,
             answers=None if self._people is None else self._people.response_times.half_and_most_seconds,
         )
 
@@ -211,7 +219,11 @@ class Room:
         failures = Failures()
         with failures.collect():
             async with open_line(around.portal, around.discord, self.channel_id, clock=around.clock) as line:
-                with DiscordPeople(line, self.chat, around.hearing) as people, self._audience.attached(people):
+                with (
+                    DiscordPeople(line, self.chat, around.hearing) as people,
+                    self._audience.attached(people),
+                    self._recording.attached(people),
+                ):
                     people.set_heard(self._humans)
                     self._line, self._people = line, people
                     try:

@@ -19,6 +19,7 @@ from plexbridge.people.discord.attendance import Action, Attendance, Busy, Hear,
 from plexbridge.people.discord.audiences import Audiences
 from plexbridge.people.discord.chat import PATIENT_SECONDS, Chat
 from plexbridge.people.discord.portal import Portal
+from plexbridge.people.discord.recordings import Recordings
 from plexbridge.people.discord.room import Converse, Discord, Room, Surroundings
 from plexbridge.people.discord.status import RoomStatus
 
@@ -44,6 +45,7 @@ class Rooms:
         place_seconds: float,
         clock: Callable[[], float],
         audiences: Audiences,
+        recordings: Recordings,
         hearing: HearingSettings = USUAL,
     ) -> None:
         self._portal = portal
@@ -52,9 +54,10 @@ class Rooms:
         self._pool = pool
         self._text_channel = text_channel
         self._around = Surroundings(
-            portal, discord, pool, converse, audiences, hearing, text_channel, place_seconds, clock
+            portal, discord, pool, converse, audiences, recordings, hearing, text_channel, place_seconds, clock
         )
         self._audiences = audiences
+        self._recordings = recordings
         self._changed = trio.Event()
         audiences.watch(lambda: self._changed.set())
         self._due: list[Action] = []
@@ -154,6 +157,7 @@ class Rooms:
             logger.info("left channel %s of server %s", room.channel_id, guild_id)
             del self._rooms[guild_id]
             self._audiences.close(guild_id)
+            self._recordings.close(guild_id)
             self._act(self._attendance.ended(guild_id), nursery)
 
     async def _tell_busy(self, busy: Busy) -> None:

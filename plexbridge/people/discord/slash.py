@@ -68,6 +68,7 @@ DESCRIPTIONS = {
     Command.RESET: "Go back to the configured voice and persona",
     Command.ATTENTION: "Say whom the speech model listens to, in this server",
     Command.VOLUME: "Say how loud the speech model hears somebody, in this server",
+    Command.RECORD: "Say whether conversations in this server are recorded",
     Command.IGNORE_ME: "Say whether you are not to be heard, in any server",
 }
 MODES = {
@@ -106,7 +107,8 @@ class SlashCommands:
         self._add_persona()
         self._add_attention()
         self._add_volume()
-        self._add_ignore_me()
+        self._add_switch(Command.IGNORE_ME, "on: what you say goes nowhere; off: you are heard")
+        self._add_switch(Command.RECORD, "on: a file for each person, and everybody is told; off: nothing is kept")
 
     async def sync(self) -> None:
         """Tell Discord which commands there are; once logged in. A failure is logged, and the old ones stay."""
@@ -165,14 +167,14 @@ class SlashCommands:
         ) -> None:
             await self._serve(interaction, Command.VOLUME, f"{person.mention} {percent}")
 
-    def _add_ignore_me(self) -> None:
+    def _add_switch(self, command: Command, words: str) -> None:
         choices = [app_commands.Choice(name=name, value=name) for name in ("on", "off")]
 
-        @self._tree.command(name=Command.IGNORE_ME.value, description=DESCRIPTIONS[Command.IGNORE_ME])
-        @app_commands.describe(switch="on: what you say goes nowhere; off: you are heard")
+        @self._tree.command(name=command.value, description=DESCRIPTIONS[command])
+        @app_commands.describe(switch=words)
         @app_commands.choices(switch=choices)
         async def serve(interaction: discord.Interaction, switch: str) -> None:
-            await self._serve(interaction, Command.IGNORE_ME, switch)
+            await self._serve(interaction, command, switch)
 
     async def take_press(self, interaction: discord.Interaction) -> None:
         """Answer the press of a button, or the use of anything else under a message of ours."""

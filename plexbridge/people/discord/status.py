@@ -95,6 +95,7 @@ class RoomStatus:
     standing: Standing | None = None
     """The place in the queue of those who wait for a model."""
     models: tuple[ModelStatus, ...] = ()
+    is_recorded: bool = False
     unheard_seconds: float = 0.0
     """What people have said while the link to the model was renewed."""
     answers: tuple[float, float] | None = None
@@ -135,6 +136,7 @@ def describe(status: RoomStatus, own: str) -> str:
     ]
     after = [
         *(["**Something is wrong: people speak, and I can't hear them.**"] if status.is_deaf else []),
+        *(["**This conversation is being recorded.**"] if status.is_recorded else []),
         _describe_encryption(status.encryption),
         _describe_model(status.model, status.model_state, status.voice),
         *([] if status.delay is None else [_describe_delay(status.delay)]),

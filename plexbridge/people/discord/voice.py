@@ -5,6 +5,7 @@ inbox and go out through its socket. It decides nothing itself: `Receiver` turns
 what is sent, `Chat` what is written.
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from math import inf
@@ -18,6 +19,7 @@ from plexbridge.audio.opus import PEOPLE_DOWNLINK, Encoder
 from plexbridge.audio.pcm import FRAME_SECONDS, PEOPLE_RATE_HZ, Samples, level_dbfs
 from plexbridge.audio.playout import SILENT_DBFS
 from plexbridge.model.conversation import State
+from plexbridge.people.discord.asking import person_id
 from plexbridge.people.discord.deafness import Observed, PersonObserved
 from plexbridge.people.discord.inbox import Connected, Inbox, Left, News, Speaking
 from plexbridge.people.discord.receiver import Receiver, ReceiverStatistics
@@ -26,6 +28,7 @@ from plexbridge.people.discord.stream import SpeakerStatistics
 from plexbridge.session.ledger import Distribution
 from plexbridge.session.people import Frame
 from plexbridge.session.response import ResponseTimes
+from plexbridge.session.tap import Taps
 
 STALE_SECONDS = 0.5
 """What has come so long before the model listens was not said to it."""
@@ -89,6 +92,10 @@ class DiscordPeople:
         self._voice = voice
         self._words = words
         self._receiver = Receiver(voice.group, hearing)
+        self.taps = Taps()
+        """What listens in."""
+        self._extra: deque[Samples] = deque()
+        """What is played beside what the model says, frame by frame."""
         self._responses = ResponseTimes()
         self._heard: frozenset[int] = frozenset()
         self._encoder = Encoder(rate_hz=PEOPLE_RATE_HZ, settings=PEOPLE_DOWNLINK)
@@ -136,15 +143,27 @@ class DiscordPeople:
         self._take(now_seconds)
         mixed = self._receiver.frame(now_seconds)
         self._responses.listened(self._receiver.hearing.last_spoke_seconds, now_seconds=now_seconds)
+        if self.taps:
+            for user_id, samples in mixed.sounds.items():
+                is_speech = self._receiver.hearing.has_voice(user_id)
+                self.taps.spoke(person_id(user_id), samples, is_speech=is_speech, due_seconds=due_seconds)
         return Frame(mixed.samples, mixed.arrived_seconds, mixed.is_silent)
 
     def skip(self, frames: int) -> None:
         """Throw away what `frames` missed ticks would have brought."""
         self._receiver.skip(frames)
 
+    def sound(self, frames: Iterable[Samples]) -> None:
+        """Play a sound with whatever is played from now on."""
+        self._extra.extend(frames)
+
     def play(self, samples: Samples, tick: int) -> None:
         """Send a frame, or what belongs in its place; the time of missed ticks passes on the sender's clock too."""
         now_seconds = trio.current_time()
+        if self._extra:
+            samples = (samples + self._extra.popleft()).clip(-1, 1)
+        if self.taps:
+            self.taps.played(samples, tick, now_seconds)
         if tick < self._next_tick:  # another conversation has begun
             self._voice.pass_time(max(0, int((now_seconds - self._played_seconds) / FRAME_SECONDS) - 1))
         elif tick > self._next_tick:

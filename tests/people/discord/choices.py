@@ -1,13 +1,16 @@
 """A store in memory of what servers and people have chosen about being heard, which takes its time, or fails."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 
 import trio
 
+from plexbridge.config import RecordingConfig
 from plexbridge.people.discord.attention import Mode
 from plexbridge.people.discord.audiences import Audiences
+from plexbridge.people.discord.recordings import Recordings, StartRecorder
+from plexbridge.recording.recorder import Recorder
 
 
 @dataclass(frozen=True)
@@ -20,11 +23,12 @@ class Chosen:
 
 @dataclass
 class MemoryChoices:
-    """Implements `audiences.ChoiceStore`."""
+    """Implements `audiences.ChoiceStore` and `recordings.RecordedStore`."""
 
     attention: dict[str, str] = field(default_factory=dict)
     percents: dict[str, dict[str, int]] = field(default_factory=dict)
     ignored: set[str] = field(default_factory=set)
+    recorded: set[str] = field(default_factory=set)
     fault: Exception | None = None
     delay_seconds: float = 0.0
 
@@ -54,6 +58,16 @@ class MemoryChoices:
         await self._work()
         (self.ignored.add if is_ignored else self.ignored.discard)(person_id)
 
+    async def load_recorded(self) -> frozenset[str]:
+        """Return what is kept."""
+        await self._work()
+        return frozenset(self.recorded)
+
+    async def set_recorded(self, server_id: str, *, is_recorded: bool) -> None:
+        """Keep it."""
+        await self._work()
+        (self.recorded.add if is_recorded else self.recorded.discard)(server_id)
+
     async def _work(self) -> None:
         await trio.sleep(self.delay_seconds)
         if self.fault is not None:
@@ -65,3 +79,20 @@ def make_audiences(
 ) -> Audiences:
     """Return audiences that are kept in memory."""
     return Audiences(store or MemoryChoices(), mode=mode, idle_seconds=idle_seconds)
+
+
+def make_recordings(
+    store: MemoryChoices | None = None,
+    *,
+    audiences: Audiences | None = None,
+    start: StartRecorder | None = None,
+    config: RecordingConfig | None = None,
+) -> Recordings:
+    """Return recordings that are allowed where there is something to start them with; that needs no disk."""
+
+    def refuse(place: str, say: Callable[[str], None]) -> Recorder:
+        raise AssertionError("nobody wants a recording here")
+
+    config = config or RecordingConfig(enabled=start is not None)
+    is_ignored = (audiences or make_audiences()).is_ignored
+    return Recordings(store or MemoryChoices(), config, start or refuse, is_ignored=is_ignored)

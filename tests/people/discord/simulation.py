@@ -4,6 +4,7 @@
 RTP packets with real transport encryption; only DAVE and sockets are missing.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -50,7 +51,7 @@ class FakeVoice:
     def __init__(self, discord: "FakeDiscord", channel_id: int, inbox: Inbox | None = None) -> None:
         self._discord = discord
         self._sealer = Sealer(AES256_GCM, KEY)
-        self._sequence = 0
+        self._sequences: Counter[int] = Counter()
         self.channel_id = channel_id
         self.inbox = inbox or Inbox(trio.current_time)
         self.inbox.announce(Connected(AES256_GCM, KEY))
@@ -128,8 +129,9 @@ class FakeVoice:
     def hear(self, user_id: int, opus: bytes) -> None:
         """Have one packet of a person arrive."""
         self.inbox.announce(Speaking(user_id, user_id, is_speaking=True))
-        self._sequence += 1
-        packet = Rtp(self._sequence, self._sequence * 960, user_id, opus)
+        self._sequences[user_id] += 1
+        sequence = self._sequences[user_id]
+        packet = Rtp(sequence, sequence * 960, user_id, opus)
         self.inbox.offer(self._sealer.seal(packet.header(), packet.body()))
 
 

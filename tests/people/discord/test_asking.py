@@ -80,7 +80,7 @@ def test_no_message_breaks_the_parser_and_what_is_none_of_ours_stays_none(conten
 def test_the_text_behind_a_command_arrives_whole_or_it_is_none(name: str, gap: str, text: str) -> None:
     parsed = parse_prefixed(f"!{name}{gap}{text}")
 
-    if name in ("voice", "persona", "prompt", "attention", "volume", "ignore-me"):
+    if name in ("voice", "persona", "prompt", "attention", "volume", "ignore-me", "record"):
         assert parsed is not None
         assert parsed[1] == text.strip()
     else:
@@ -172,11 +172,11 @@ def test_any_other_volume_is_answered_with_how_it_is_written(text: str) -> None:
 
 
 def test_a_switch_is_on_or_off() -> None:
-    assert parse_switch("on")
-    assert not parse_switch(" OFF")
+    assert parse_switch("on", "what?")
+    assert not parse_switch(" OFF", "what?")
     for text in ("", "yes"):
-        with pytest.raises(RequestError, match="Say /ignore-me on"):
-            parse_switch(text)
+        with pytest.raises(RequestError, match="what"):
+            parse_switch(text, "what?")
 
 
 @given(st.integers(1, 2**63 - 1))

@@ -27,7 +27,7 @@ from plexbridge.people.discord.asking import Answer, Command, Request, person_id
 from plexbridge.people.discord.audiences import Audiences
 from plexbridge.people.discord.commands import GLANCE_SECONDS, JOIN_SECONDS, STORE_SECONDS, Commands
 from plexbridge.people.discord.status import Encryption, Hearing, Listening, PersonStatus, RoomStatus
-from tests.people.discord.choices import MemoryChoices, make_audiences
+from tests.people.discord.choices import MemoryChoices, make_audiences, make_recordings
 from tests.people.discord.simulation import ADA, BOB, CHANNEL, GUILD, OTHER_CHANNEL
 
 SECRET = "You are a very secretive walrus."
@@ -160,7 +160,8 @@ def make_desk(
 ) -> Desk:
     conversations, settings, choices = FakeConversations(room), FakeSettings(), MemoryChoices()
     audiences = make_audiences(choices)
-    commands = Commands(conversations, settings, audiences, persona=persona or PersonaConfig(), models=models)
+    persona = persona or PersonaConfig()
+    commands = Commands(conversations, settings, audiences, make_recordings(), persona=persona, models=models)
     return Desk(conversations, settings, choices, audiences, commands)
 
 

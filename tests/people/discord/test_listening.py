@@ -1,15 +1,17 @@
 """The commands about being heard: who may use them, what they keep, and what people read."""
 
+from dataclasses import replace
+
 import pytest
 import trio
 from trio.testing import MockClock
 
-from plexbridge.config import ModelConfig, PersonaConfig
+from plexbridge.config import ModelConfig, PersonaConfig, RecordingConfig
 from plexbridge.errors import ForgetfulStore, StoreError
 from plexbridge.people.discord.asking import Answer, Command, Press, Request
 from plexbridge.people.discord.attention import Button
 from plexbridge.people.discord.commands import STORE_SECONDS, Commands
-from tests.people.discord.choices import MemoryChoices, make_audiences
+from tests.people.discord.choices import MemoryChoices, make_audiences, make_recordings
 from tests.people.discord.simulation import ADA, BOB, CHANNEL, GUILD, OTHER_CHANNEL
 from tests.people.discord.test_commands import ROOM, FakeConversations, FakeSettings
 
@@ -19,13 +21,21 @@ SERVER, ADAS = f"discord:{GUILD}", f"discord:{ADA}"
 class Desk:
     """Commands, and where choices are kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_recording_allowed: bool = True) -> None:
         self.store = MemoryChoices(delay_seconds=0.01)
         self.audiences = make_audiences(self.store)
         self.conversations = FakeConversations(ROOM)
         model = ModelConfig(url="ws://model/api/chat")
+        self.recordings = make_recordings(
+            self.store, audiences=self.audiences, config=RecordingConfig(enabled=is_recording_allowed)
+        )
         self.commands = Commands(
-            self.conversations, FakeSettings(), self.audiences, persona=PersonaConfig(), models=[model]
+            self.conversations,
+            FakeSettings(),
+            self.audiences,
+            self.recordings,
+            persona=PersonaConfig(),
+            models=[model],
         )
 
     async def ask(
@@ -73,6 +83,55 @@ async def test_a_volume_is_for_oneself_and_for_who_may_mute(
     expected = f"In this server the speech model hears <@{person}> at 50 % of their volume."
     assert (answer.text == expected) is is_allowed
     assert "may mute members" in answer.text or is_allowed
+
+
+async def test_recording_is_for_who_manages_the_server_and_is_kept(autojump_clock: MockClock) -> None:
+    desk = Desk()
+
+    refused = await desk.ask(Command.RECORD, "on", mutes=True)
+    unknown = await desk.ask(Command.RECORD, "maybe", manages=True)
+    assert desk.store.recorded == set()
+    answers = [await desk.ask(Command.RECORD, "on", manages=True)]
+    assert desk.store.recorded == {SERVER}
+    answers.append(await desk.ask(Command.RECORD, "off", manages=True))
+
+    assert refused.text == "Only people who may manage this server can choose whether conversations are recorded."
+    assert unknown.text.startswith("Say /record on if")
+    assert [answer.text for answer in answers] == [
+        "Conversations in this server are recorded from now on, one that runs too. Everybody in it reads and hears "
+        "that. /record off ends it.",
+        "Conversations in this server are not recorded any more.",
+    ]
+    assert desk.store.recorded == set()
+    assert all(each.is_private for each in (refused, unknown, *answers))
+
+
+async def test_where_an_operator_has_not_allowed_it_nobody_can_turn_recording_on(autojump_clock: MockClock) -> None:
+    desk = Desk(is_recording_allowed=False)
+
+    answer = await desk.ask(Command.RECORD, "on", manages=True)
+
+    assert answer.text == (
+        "Recording is not allowed here. Whoever runs me can allow it, with [recording] in my configuration."
+    )
+    assert desk.store.recorded == set()
+
+
+async def test_that_recording_ends_holds_even_if_it_can_not_be_kept(autojump_clock: MockClock) -> None:
+    desk = Desk()
+    desk.store.fault = StoreError("broken")
+
+    assert (await desk.ask(Command.RECORD, "on", manages=True)).text == StoreError.user_message
+    assert (await desk.ask(Command.RECORD, "off", manages=True)).text == StoreError.user_message
+
+
+async def test_who_asks_not_to_be_heard_reads_what_becomes_of_a_recording(autojump_clock: MockClock) -> None:
+    desk = Desk()
+    desk.conversations.room = replace(ROOM, is_recorded=True)
+
+    answer = await desk.ask(Command.IGNORE_ME, "on")
+
+    assert answer.text.endswith("What the recording that runs here holds of you is deleted.")
 
 
 async def test_who_asks_not_to_be_heard_is_not_until_they_take_it_back(autojump_clock: MockClock) -> None:

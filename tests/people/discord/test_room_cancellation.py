@@ -26,7 +26,7 @@ from plexbridge.people.discord.rooms import Rooms
 from plexbridge.service import Backend, hold_conversation, probe_model
 from plexbridge.session.ledger import Ledger
 from plexbridge.talk import Talk, hold_talk
-from tests.people.discord.choices import make_audiences
+from tests.people.discord.choices import make_audiences, make_recordings
 from tests.people.discord.memory_portal import open_memory_portal
 from tests.people.discord.simulation import ADA, CHANNEL, GUILD, FakeDiscord, tone_packets
 from tests.session.simulation import SETTINGS, SimulatedModel
@@ -125,6 +125,7 @@ async def run_room(
             place_seconds=PLACE_SECONDS,
             clock=trio.current_time,
             audiences=make_audiences(),
+            recordings=make_recordings(),
         )
         discord.changed = partial(portal.into_trio, rooms.changed)
         taken = ExitStack()

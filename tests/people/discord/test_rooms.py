@@ -35,6 +35,7 @@ from plexbridge.people.discord.chat import REFUSAL_LIMIT
 from plexbridge.people.discord.endings import FAREWELLS, Cause, Ending
 from plexbridge.people.discord.line import JOIN_SECONDS
 from plexbridge.people.discord.muteness import MUTE_SECONDS, MUTE_SENTENCE
+from plexbridge.people.discord.recordings import Recordings
 from plexbridge.people.discord.rooms import Rooms
 from plexbridge.people.discord.spurts import OPUS_SILENCE
 from plexbridge.people.discord.status import Hearing, RoomStatus
@@ -44,7 +45,7 @@ from plexbridge.session.ledger import Ledger, Shed
 from plexbridge.session.outage import BACK_SENTENCE, LIMIT_SECONDS, LOST_SENTENCE
 from plexbridge.talk import Talk, hold_talk
 from tests.audio.test_vad import NETWORKS
-from tests.people.discord.choices import make_audiences
+from tests.people.discord.choices import make_audiences, make_recordings
 from tests.people.discord.memory_portal import open_memory_portal
 from tests.people.discord.simulation import (
     ADA,
@@ -134,6 +135,7 @@ async def open_world(
     channels: frozenset[int] = frozenset(),
     text_channel: int | None = None,
     audiences: Audiences | None = None,
+    recordings: Recordings | None = None,
     renew_seconds: float = 240.0,
     mark: Mark = "sound",
     hearing: HearingSettings = USUAL,
@@ -177,6 +179,7 @@ async def open_world(
             place_seconds=PLACE_SECONDS,
             clock=trio.current_time,
             audiences=audiences or make_audiences(),
+            recordings=recordings or make_recordings(),
             hearing=hearing,
         )
         discord.changed = partial(portal.into_trio, rooms.changed)

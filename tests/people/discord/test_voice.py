@@ -333,3 +333,79 @@ async def test_the_bots_voice_that_comes_back_from_somebody_is_not_passed_on(
     assert max(levels) < -45, "what the embedded model takes for speech"
     assert people.response_times.count == 0
     assert people.observed().people[ADA].good > 150
+
+
+class Ear:
+    """Implements `session.tap.Tap`."""
+
+    def __init__(self) -> None:
+        self.spoken: list[tuple[str, Samples, bool, float]] = []
+        self.heard: list[Samples] = []
+
+    def spoke(self, person: str, samples: Samples, *, is_speech: bool, now_seconds: float) -> None:
+        """Keep it."""
+        self.spoken.append((person, samples, is_speech, now_seconds))
+
+    def played(self, samples: Samples, now_seconds: float) -> None:
+        """Keep it."""
+        self.heard.append(samples)
+
+
+async def test_a_tap_hears_each_person_apart_as_they_are_whatever_the_model_is_given(
+    people: DiscordPeople, voice: FakeVoice, autojump_clock: MockClock
+) -> None:
+    ear = Ear()
+    people.taps.add(ear)
+    people.set_heard({ADA, BOB})
+    people.set_gain(ADA, 0.1)
+    people.set_attended(frozenset({ADA}))
+    for packet in TONE:
+        voice.hear(ADA, packet)
+        await listen(people, voice, [packet], user_id=BOB)
+
+    of_ada = [samples for person, samples, _, _ in ear.spoken if person == f"discord:{ADA}"]
+    of_bob = [samples for person, samples, _, _ in ear.spoken if person == f"discord:{BOB}"]
+    assert level_dbfs(np.concatenate(of_ada)) == pytest.approx(level_dbfs(np.concatenate(of_bob)), abs=0.1)
+    assert len(of_ada) >= len(TONE)
+    assert {samples.size for _, samples, _, _ in ear.spoken} == {480}
+
+
+async def test_a_tap_hears_nothing_of_who_is_not_to_be_heard(
+    people: DiscordPeople, voice: FakeVoice, autojump_clock: MockClock
+) -> None:
+    ear = Ear()
+    people.taps.add(ear)
+    people.set_heard({BOB})
+
+    await listen(people, voice, TONE)
+
+    assert ear.spoken == []
+
+
+async def test_a_tap_is_told_what_is_speech(voice: FakeVoice, words: Notebook, autojump_clock: MockClock) -> None:
+    ear = Ear()
+    spoken = encode(read_wav(SPEECH))[:100]
+    with DiscordPeople(voice, words, HearingSettings(has_noise_gate=True, networks=NETWORKS)) as people:
+        people.taps.add(ear)
+        people.set_heard({ADA, BOB})
+        await listen(people, voice, spoken)
+        await listen(people, voice, TONE, user_id=BOB)
+
+    of_ada = [is_speech for person, _, is_speech, _ in ear.spoken if person == f"discord:{ADA}"]
+    of_bob = [is_speech for person, _, is_speech, _ in ear.spoken if person == f"discord:{BOB}"]
+    assert sum(of_ada) > 30
+    assert not any(of_bob), "a whistle is none"
+
+
+async def test_a_sound_is_played_with_what_is_played_and_a_tap_hears_both(
+    people: DiscordPeople, autojump_clock: MockClock
+) -> None:
+    ear = Ear()
+    people.taps.add(ear)
+    people.sound([SOUND, SOUND])
+
+    await play(people, QUIET, SOUND, SOUND)
+
+    assert [level_dbfs(samples) for samples in ear.heard] == pytest.approx(
+        [level_dbfs(SOUND), level_dbfs(2 * SOUND), level_dbfs(SOUND)], abs=0.1
+    )
