@@ -50,6 +50,8 @@ LAYERS = (
         people.discord.rtp people.discord.stream people.discord.receiver
         people.discord.asking people.discord.deafness people.discord.endings people.discord.muteness
         people.discord.status
+        speech.engine speech.utterances speech.sentences speech.transcript speech.formats speech.frames
+        speech.kyutai_protocol
         store.address
         """,  # session.people states protocols and values only: what stages ask of an edge
         WAITING,
@@ -60,7 +62,8 @@ LAYERS = (
     layer("settings and logs", "config config_source config_faults logs", WAITING),
     layer(
         "stages",
-        "session.audience session.beat session.capture session.encode session.exchange session.link session.playback",
+        "session.audience session.beat session.capture session.encode session.exchange session.link session.playback "
+        "speech.sound speech.line speech.transcriber",
         DISCORD,
     ),
     layer(
@@ -80,7 +83,8 @@ LAYERS = (
         store.faults store.schema store.file store.revision store.database store.settings
         store.migrations.env store.migrations.versions.r0001_person_settings
         store.migrations.versions.r0002_servers
-        screen check call run cli __main__
+        speech.decoders speech.worker speech.embedded speech.openai speech.kyutai speech.engines
+        screen check call transcribe run cli __main__
         """,
     ),
 )
