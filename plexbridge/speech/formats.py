@@ -44,7 +44,9 @@ def _json(line: Line) -> str:
         "name": line.name,
         "text": line.text,
     }
-    return json.dumps(entry, ensure_ascii=False) + "\n"
+    written = json.dumps(entry, ensure_ascii=False)
+    # There are more characters that end a line for some readers than JSON escapes.
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in written) + "\n"
 
 
 def _vtt(line: Line) -> str:
