@@ -99,13 +99,13 @@ class _Pages:
         """So much of the file was heard."""
         self._progress.update(self._task, completed=share)
         console = self._progress.console
-        if not console.is_terminal and share - self._reported >= REPORT_SHARE:
+        if not console.is_terminal and (share - self._reported >= REPORT_SHARE or share == 1 > self._reported):
             self._reported = share
             console.print(f"transcribing {share:.0%}", highlight=False)
 
     def finish(self) -> None:
         """All is transcribed."""
-        self._progress.update(self._task, completed=1.0)
+        self.progress(1.0)
 
     def _print(self, lines: list[Line]) -> None:
         for line in lines:

@@ -6,13 +6,17 @@ utterance, which is sent again. When the utterance is over a marker is sent, and
 model says a word only half a second or more after it was said.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from ssl import SSLContext
+from typing import TypeVar
+from urllib.parse import urlsplit
 
 import numpy as np
 import trio
 import trio_websocket
+import wsproto.utilities
+from trio_websocket import WebSocketConnection
 
 from plexbridge.audio.pcm import MODEL_RATE_HZ, Samples, silence
 from plexbridge.errors import RemoteProtocolError, SpeechError
@@ -46,6 +50,8 @@ BUSY_SECONDS = 1.0
 WORD_SECONDS = 0.3
 """How long a word is that the server does not tell the end of."""
 _MARKER = 1
+
+Result = TypeVar("Result")
 
 
 class _Words:
@@ -81,53 +87,92 @@ class KyutaiEngine:
     """Transcribes by a moshi-server; implements `engine.SpeechEngine`."""
 
     def __init__(self, url: str, *, key: str | None, tls: SSLContext) -> None:
-        self._url = url
+        self._address = urlsplit(url)
         self._headers = [(b"kyutai-api-key", key.encode())] if key else []
         self._tls = tls
 
     async def recognize(self, sound: Sound, show: Show) -> Recognized:
         """Return what is said; raises SpeechError."""
-        async with self._connected() as websocket:
-            outcome = await _transcribe(websocket, sound, show)
+        return await self._connected(lambda websocket: _transcribe(websocket, sound, show))
+
+    async def prove(self) -> str:
+        """Take a channel for a moment; raises SpeechError."""
+        return await self._connected(_prove)
+
+    async def _connected(self, work: Callable[[WebSocketConnection], Awaitable[Result | SpeechError]]) -> Result:
+        """Do some work with a connection of its own; raises SpeechError."""
+        outcome: Result | SpeechError = SpeechError("the connection was lost", is_passing=True)
+        stream = await self._dial()
+        try:
+            async with trio.open_nursery() as nursery:
+                with trio.move_on_after(CONNECT_SECONDS) as limit:
+                    websocket = await self._upgrade(nursery, stream)
+                if limit.cancelled_caught:
+                    outcome = SpeechError("the server does not answer", is_passing=True)
+                else:
+                    outcome = await work(websocket)
+                    with trio.move_on_after(GOODBYE_SECONDS):
+                        await websocket.aclose()
+                nursery.cancel_scope.cancel(reason="the work is done")
+        except* trio_websocket.ConnectionRejected as group:
+            outcome = _rejected(group)
+        except* (trio_websocket.ConnectionClosed, wsproto.utilities.ProtocolError):
+            pass  # trio-websocket's reader lets these escape; either there is an outcome already, or it was lost
+        finally:
+            # It stays open when it was the peer that closed.
+            await trio.aclose_forcefully(stream)
         if isinstance(outcome, SpeechError):
             raise outcome
         return outcome
 
-    async def prove(self) -> str:
-        """Take a channel for a moment; raises SpeechError."""
-        async with self._connected() as websocket:
-            outcome = await _wait_ready(websocket)
-        if outcome is not None:
-            raise outcome
-        return "the server has a free channel"
-
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[trio_websocket.WebSocketConnection]:
+    async def _dial(self) -> trio.SocketStream | trio.SSLStream[trio.SocketStream]:
+        port = self._address.port or (443 if self._address.scheme == "wss" else 80)
         try:
-            async with trio_websocket.open_websocket_url(
-                self._url,
-                ssl_context=self._tls if self._url.startswith("wss:") else None,
-                extra_headers=self._headers,
-                message_queue_size=QUEUED_MESSAGES,
-                max_message_size=MESSAGE_LIMIT_BYTES,
-                connect_timeout=CONNECT_SECONDS,
-                disconnect_timeout=GOODBYE_SECONDS,
-            ) as websocket:
-                yield websocket
-        except trio_websocket.ConnectionRejected as exc:
-            is_key = exc.status_code in (401, 403)
-            what = "does not accept the key" if is_key else "refuses the connection"
-            raise SpeechError(f"the server {what} (HTTP {exc.status_code})", is_passing=not is_key) from exc
-        except (OSError, trio_websocket.HandshakeError, trio_websocket.ConnectionClosed) as exc:
+            with trio.fail_after(CONNECT_SECONDS):
+                stream = await trio.open_tcp_stream(str(self._address.hostname), port)
+                if self._address.scheme == "ws":
+                    return stream
+                secure = trio.SSLStream(
+                    stream, self._tls, server_hostname=self._address.hostname, https_compatible=True
+                )
+                try:
+                    await secure.do_handshake()
+                except BaseException:
+                    await trio.aclose_forcefully(secure)
+                    raise
+                return secure
+        except (OSError, trio.TooSlowError, trio.BrokenResourceError) as exc:
             raise SpeechError(f"no connection to the server: {type(exc).__name__}", is_passing=True) from exc
+
+    async def _upgrade(
+        self, nursery: trio.Nursery, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]
+    ) -> WebSocketConnection:
+        query = f"?{self._address.query}" if self._address.query else ""
+        return await trio_websocket.wrap_client_stream(
+            nursery,
+            stream,
+            self._address.netloc.rpartition("@")[2],
+            (self._address.path or "/") + query,
+            extra_headers=self._headers,
+            message_queue_size=QUEUED_MESSAGES,
+            max_message_size=MESSAGE_LIMIT_BYTES,
+        )
+
+
+def _rejected(group: BaseExceptionGroup[trio_websocket.ConnectionRejected]) -> SpeechError:
+    (rejected, *_) = group.exceptions
+    while isinstance(rejected, BaseExceptionGroup):
+        (rejected, *_) = rejected.exceptions
+    if rejected.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return SpeechError(f"the server does not accept the key (HTTP {rejected.status_code})")
+    is_passing = rejected.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return SpeechError(f"the server answers with HTTP {rejected.status_code}", is_passing=is_passing)
 
 
 # These return the error instead of raising it, so that no nursery wraps it.
 
 
-async def _transcribe(
-    websocket: trio_websocket.WebSocketConnection, sound: Sound, show: Show
-) -> Recognized | SpeechError:
+async def _transcribe(websocket: WebSocketConnection, sound: Sound, show: Show) -> Recognized | SpeechError:
     failure = await _wait_ready(websocket)
     if failure is not None:
         return failure
@@ -147,7 +192,11 @@ class _Sent:
         self.is_marked = False
 
 
-async def _wait_ready(websocket: trio_websocket.WebSocketConnection) -> SpeechError | None:
+async def _prove(websocket: WebSocketConnection) -> str | SpeechError:
+    return await _wait_ready(websocket) or "the server has a free channel"
+
+
+async def _wait_ready(websocket: WebSocketConnection) -> SpeechError | None:
     try:
         event = decode(_binary(await websocket.get_message()))
     except (trio_websocket.ConnectionClosed, RemoteProtocolError) as exc:
@@ -157,7 +206,7 @@ async def _wait_ready(websocket: trio_websocket.WebSocketConnection) -> SpeechEr
     return None if isinstance(event, Ready) else SpeechError("the server is not ready", is_passing=True)
 
 
-async def _send(websocket: trio_websocket.WebSocketConnection, sound: Sound, sent: _Sent) -> None:
+async def _send(websocket: WebSocketConnection, sound: Sound, sent: _Sent) -> None:
     """Send the utterance in whole steps, the marker, and silence until cancelled."""
     reader, rest = sound.reader(MODEL_RATE_HZ), silence(0)
 
@@ -183,7 +232,7 @@ async def _send(websocket: trio_websocket.WebSocketConnection, sound: Sound, sen
         return  # which shows where messages are received
 
 
-async def _receive(websocket: trio_websocket.WebSocketConnection, sent: _Sent, show: Show) -> Recognized | SpeechError:
+async def _receive(websocket: WebSocketConnection, sent: _Sent, show: Show) -> Recognized | SpeechError:
     """Collect words until the marker comes back."""
     words, messages = _Words(), 0
     try:

@@ -14,6 +14,7 @@ from ssl import SSLContext
 
 import httpx
 import numpy as np
+import trio
 
 from plexbridge.audio.pcm import Samples, silence, to_int16
 from plexbridge.errors import SpeechError
@@ -84,10 +85,13 @@ def _check_status(response: httpx.Response) -> None:
 
 async def _body(response: httpx.Response) -> bytes:
     body = bytearray()
-    async for data in response.aiter_raw():
-        body += data
-        if len(body) > ANSWER_LIMIT_BYTES:
-            raise SpeechError(f"the server's answer has more than {ANSWER_LIMIT_BYTES // 1024} KiB")
+    with trio.CancelScope() as scope:
+        async for data in response.aiter_raw():
+            body += data
+            if len(body) > ANSWER_LIMIT_BYTES:
+                scope.cancel(reason="the answer is too long")  # leaving the loop would leave httpx's generators open
+    if scope.cancelled_caught:
+        raise SpeechError(f"the server's answer has more than {ANSWER_LIMIT_BYTES // 1024} KiB")
     return bytes(body)
 
 

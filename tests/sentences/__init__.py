@@ -1,7 +1,7 @@
 """Six spoken sentences, and the grammar in which an engine knows these and no others.
 
-The sounds are made by `python -m tests.sentences.make`, and stand here so that no test needs a synthesiser. When each is
-really spoken is known from the level of the sound, which has no noise at all.
+The sounds are made by `python -m tests.sentences.make`, and stand here so that no test needs a synthesiser. When each
+is really spoken is known from the level of the sound, which has no noise at all.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""`python -m tests.sentences.make`: make the sounds and the grammar anew, with espeak-ng (Debian: apt install espeak-ng)."""
+"""`python -m tests.sentences.make` makes the sounds and the grammar anew, with espeak-ng (apt install espeak-ng)."""
 
 import subprocess
 import tempfile

@@ -78,7 +78,8 @@ class Told:
 
     def check_one_outcome_each(self) -> None:
         """Whatever was begun has one outcome, and after that nothing more is said of it."""
-        outcomes = [(each.speaker, each.utterance) for each in (*self.finals, *self.missing)]
+        settled_events: list[Final | Missing] = [*self.finals, *self.missing]
+        outcomes = [(each.speaker, each.utterance) for each in settled_events]
         assert sorted(outcomes) == sorted((each.speaker, each.utterance) for each in self.begun)
         settled = set()
         for event in self.events:

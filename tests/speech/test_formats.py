@@ -81,7 +81,7 @@ def test_a_cue_lasts_even_if_the_line_does_not() -> None:
 def test_another_reader_finds_the_cues_with_their_times_and_text(lines: list[Line]) -> None:
     written = VTT.header + "".join(VTT.write(line) for line in lines)
 
-    captions = list(webvtt.from_buffer(io.StringIO(written)))
+    captions = webvtt.from_buffer(io.StringIO(written)).captions
 
     assert len(captions) == len(lines)
     for caption, line in zip(captions, lines, strict=True):

@@ -171,6 +171,7 @@ async def test_an_engine_that_hangs_for_good_holds_no_more_than_the_backlog(
 async def test_twenty_minutes_with_a_hanging_engine_do_not_grow_memory(autojump_clock: trio.testing.MockClock) -> None:
     told = Told()
     line = SpeechLine(SPEAKER, Scripted(hanging), told, answer_seconds=100_000)
+    tick = 0
 
     def talk(minutes: int) -> None:
         nonlocal tick
@@ -180,7 +181,6 @@ async def test_twenty_minutes_with_a_hanging_engine_do_not_grow_memory(autojump_
             line.hear(VOICE.copy() if has_voice else None, has_voice=has_voice, now_seconds=tick * FRAME_SECONDS)
             tick += 1
 
-    tick = 0
     async with trio.open_nursery() as nursery:
         nursery.start_soon(line.run)
         await trio.testing.wait_all_tasks_blocked()

@@ -125,7 +125,7 @@ async def test_who_comes_back_is_transcribed_again(autojump_clock: trio.testing.
 async def test_more_people_than_the_limit_are_counted_and_not_heard(autojump_clock: trio.testing.MockClock) -> None:
     told = Told()
     transcriber = Transcriber(Scripted(attentive), told, answer_seconds=5)
-    everybody = {who: VOICE for who in range(SPEAKER_LIMIT + 2)}
+    everybody = dict.fromkeys(range(SPEAKER_LIMIT + 2), VOICE)
 
     transcriber.hear(everybody, set(everybody), 0)
     transcriber.hear(everybody, set(everybody), FRAME_SECONDS)
