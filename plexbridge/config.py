@@ -401,14 +401,11 @@ class SpeechConfig(_Table):
         if engine is None or engine not in TYPICAL_SPEECH_URLS:
             return url
         schemes = ("ws://", "wss://") if engine == "kyutai" else ("http://", "https://")
-        if (
-            not url.startswith(schemes)
-            or not url.isascii()
-            or not url.isprintable()
-            or " " in url
-            or not _has_host(url)
-        ):
+        is_plain = url.isascii() and url.isprintable() and " " not in url
+        if not (is_plain and url.startswith(schemes) and _has_host(url)):
             raise ValueError(f"the whole address, such as {TYPICAL_SPEECH_URLS[engine]}")
+        if urlsplit(url).username is not None:
+            raise ValueError("an address without a user: what the server wants to know goes into key")
         return url
 
     @field_validator("key")

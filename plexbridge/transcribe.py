@@ -12,13 +12,11 @@ from plexbridge.config import SpeechConfig
 from plexbridge.errors import SpeechError, TranscriptionFailed
 from plexbridge.people.wav import WavVoice, open_speech
 from plexbridge.speech.engine import SpeechEngine, SpeechEvent
-from plexbridge.speech.engines import open_engine
+from plexbridge.speech.engines import open_engine, prove
 from plexbridge.speech.formats import FORMATS, FormatName
 from plexbridge.speech.line import SpeechLine
 from plexbridge.speech.transcript import Line, Transcript
 
-PROOF_SECONDS = 60.0
-"""For the engine to show that it works: a model may have to be loaded."""
 TURN_FRAMES = 50
 """A second of the file is cut into utterances before others have their turn, which takes 10 ms."""
 REPORT_SHARE = 0.1
@@ -51,12 +49,9 @@ async def run_transcribe(config: SpeechConfig, path: Path, format_name: FormatNa
 
 async def _prove(engine: SpeechEngine) -> None:
     try:
-        with trio.fail_after(PROOF_SECONDS):
-            await engine.prove()
+        await prove(engine)
     except SpeechError as error:
         raise TranscriptionFailed(f"The speech engine can't be used: {error}.") from error
-    except trio.TooSlowError as error:
-        raise TranscriptionFailed("The speech engine can't be used: it does not answer.") from error
 
 
 async def _feed(voice: WavVoice, line: SpeechLine, pages: "_Pages") -> None:

@@ -3,11 +3,15 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import trio
+
 from plexbridge.config import SpeechConfig
-from plexbridge.errors import RequestError
+from plexbridge.errors import RequestError, SpeechError
 from plexbridge.session.link import tls_context
 from plexbridge.speech.engine import SpeechEngine
 
+PROOF_SECONDS = 60.0
+"""For an engine to show that it works: a model may have to be loaded."""
 NO_ENGINE = 'No speech engine is chosen. Set speech.engine, for example PLEXBRIDGE_SPEECH_ENGINE="pocketsphinx".'
 
 
@@ -41,3 +45,10 @@ async def open_engine(config: SpeechConfig) -> AsyncIterator[SpeechEngine]:
             from plexbridge.speech.kyutai import KyutaiEngine
 
             yield KyutaiEngine(config.url, key=key, tls=tls_context(ca_file=config.ca_file, is_verified=True))
+
+
+async def prove(engine: SpeechEngine) -> str:
+    """Find out whether an engine can work, within `PROOF_SECONDS`, and return what it is; raises SpeechError."""
+    with trio.move_on_after(PROOF_SECONDS):
+        return await engine.prove()
+    raise SpeechError(f"it does not answer within {PROOF_SECONDS:.0f} s", is_passing=True)
