@@ -102,7 +102,7 @@ async def test_a_worker_that_hangs_is_killed_and_the_next_utterance_has_its_text
         os.kill(hung, signal.SIGSTOP)
         with trio.fail_after(LIMIT_SECONDS):
             # The first utterance has its own length, 2.4 s, and this; that is also long enough for a new worker.
-            told = await transcribe(engine, sound, answer_seconds=1.5)
+            told = await transcribe(engine, sound, answer_seconds=3.0)
         await wait_gone(hung)
 
     assert [(each.utterance, each.reason) for each in told.missing] == [(1, Gap.UNANSWERED)]
