@@ -191,8 +191,8 @@ class SpeechLine:
         return True
 
     def _limit(self, utterance: _Utterance) -> None:
-        """Begin to count the time that the engine has for the rest, if it has the utterance, and it is whole."""
-        if utterance is self._taken and utterance.end_seconds is not None:
+        """Begin to count the time that the engine has, if the utterance is whole; again when the engine takes it."""
+        if utterance.end_seconds is not None:
             utterance.scope.deadline = trio.current_time() + self._answer_seconds + utterance.sound.seconds
 
     async def _transcribe(self) -> None:

@@ -135,6 +135,21 @@ async def test_an_engine_that_hangs_costs_what_it_hangs_on_and_the_next_utteranc
     assert line.statistics() == LineStatistics(begun=2, final=1, unanswered=1)
 
 
+async def test_an_engine_that_hangs_on_an_utterance_that_had_to_wait_has_no_more_time_for_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def slow(sound: Sound, show: Show) -> Recognized:
+        await heard(sound)
+        await trio.sleep(4)
+        return Recognized("late")
+
+    with trio.fail_after(60):
+        told, _, _ = await transcribe(slow, hanging, attentive, spans_seconds=(1.0, 1.0, 1.0))
+
+    assert [(each.utterance, each.reason) for each in told.missing] == [(2, Gap.UNANSWERED)]
+    assert [each.utterance for each in told.finals] == [1, 3]
+
+
 async def test_an_engine_has_the_stated_time_and_the_utterance_s_length(autojump_clock: trio.testing.MockClock) -> None:
     async def slow(sound: Sound, show: Show) -> Recognized:
         frames = await heard(sound)
@@ -278,7 +293,7 @@ async def test_a_line_that_is_stopped_says_what_is_missing(autojump_clock: trio.
         (3, Gap.STOPPED),
     ]
     told.check_one_outcome_each()
-    line.hear(VOICE, has_voice=True, now_seconds=100)
+    await speak(line, 1.0, 1.0)
     assert len(told.begun) == 3
 
 

@@ -44,6 +44,7 @@ async def test_two_people_who_speak_at_the_same_time_are_told_apart(autojump_clo
     async with trio.open_nursery() as nursery:
         nursery.start_soon(transcriber.run)
         await talk(transcriber, {ADA: [(1, 3), (5, 6)], BOB: [(2, 4), (5, 6)]}, 8)
+        assert len(told.finals) == 4  # silence has told that they are over
         transcriber.close()
 
     told.check_one_outcome_each()
