@@ -1,5 +1,7 @@
 """`plexbridge transcribe`: what is said in a WAV file, as fast as the engine can, with progress."""
 
+import os
+import sys
 from pathlib import Path
 
 import trio
@@ -42,6 +44,8 @@ async def run_transcribe(config: SpeechConfig, path: Path, format_name: FormatNa
                     nursery.start_soon(line.run)
                     await _feed(voice, line, pages)
                 pages.finish()
+    if pages.is_broken:
+        raise TranscriptionFailed("The transcript can't be written any further.")
     statistics = line.statistics()
     if missing := statistics.begun - statistics.final:
         raise TranscriptionFailed(f"{missing} of {statistics.begun} utterances could not be transcribed.")
@@ -71,6 +75,8 @@ async def _feed(voice: WavVoice, line: SpeechLine, pages: "_Pages") -> None:
             pages.progress(frames / total_frames)
             await trio.lowlevel.checkpoint()
         await line.wait_room()
+        if pages.is_broken:
+            break  # nobody reads on, as with `| head`
     line.close()
 
 
@@ -84,6 +90,8 @@ class _Pages:
         self._progress = progress
         self._task = progress.add_task("transcribing", total=1.0)
         self._reported = 0.0
+        self.is_broken = False
+        """Whether standard output can't be written to."""
         print(self._format.header, end="", flush=True)
 
     def tell(self, event: SpeechEvent) -> None:
@@ -103,8 +111,13 @@ class _Pages:
         self.progress(1.0)
 
     def _print(self, lines: list[Line]) -> None:
-        for line in lines:
-            print(self._format.write(line), end="", flush=True)
+        try:
+            for line in lines:
+                print(self._format.write(line), end="", flush=True)
+        except OSError:
+            self.is_broken = True
+            # What could not be written is tried again when Python ends, and would fail there once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _progress() -> Progress:

@@ -188,7 +188,12 @@ class EmbeddedEngine:
                 return worker
             await self._end(worker)
         await trio.sleep_until(self._start_seconds)
-        worker = Worker(await trio.lowlevel.open_process(self._command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL))
+        try:
+            process = await trio.lowlevel.open_process(self._command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
+        except OSError as exc:
+            self._delay_next()
+            raise SpeechError(f"no process can be started: {exc.strerror}", is_passing=True) from exc
+        worker = Worker(process)
         self._all.add(worker)
         try:
             with trio.move_on_after(START_SECONDS) as scope:

@@ -232,7 +232,8 @@ class SpeechLine:
                 await trio.sleep(max(pause_seconds, error.retry_seconds))
             except Exception:
                 # An engine's own bug costs what it was working on; the audio, and the next utterance, must go on.
-                logger.exception("the speech engine failed in a way that is not foreseen")
+                if not self._has_failed:
+                    logger.exception("the speech engine failed in a way that is not foreseen")
                 return Gap.FAILED
             else:
                 is_believable = len(recognized.text) <= TEXT_LIMIT_CHARS
