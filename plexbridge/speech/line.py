@@ -40,9 +40,9 @@ logger = logging.getLogger(__name__)
 
 BACKLOG_SECONDS = 60.0
 """Two of the longest utterances, 6 MB."""
-ATTEMPTS = 3
 PAUSES_SECONDS = (0.5, 2.0)
 """Before the second and the third attempt, unless the engine asks for more."""
+ATTEMPTS = len(PAUSES_SECONDS) + 1
 PARTIAL_SECONDS = 0.1
 """Partial texts that come sooner after one another are passed over."""
 

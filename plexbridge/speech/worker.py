@@ -17,8 +17,8 @@ from plexbridge.errors import SpeechError
 from plexbridge.speech.decoders import Decoder, SherpaDecoder, SphinxDecoder
 from plexbridge.speech.frames import Message, MessageReader, Tag, encode_final
 
-NICENESS = 10
-"""Transcription may be late; audio may not."""
+NICENESS = 5
+"""Transcription may be late; audio may not. A third of what others get is still more than speech needs."""
 READ_BYTES = 65_536
 
 

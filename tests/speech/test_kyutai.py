@@ -20,6 +20,11 @@ LIMIT_SECONDS = 30.0
 TLS = ssl.create_default_context()
 
 
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plexbridge.speech.line.PAUSES_SECONDS", (0.05, 0.05))
+
+
 async def transcribe_by(
     *faults: Fault, names: tuple[str, ...] = ("kettle",), answer_seconds: float = 20.0
 ) -> tuple[Told, int]:
