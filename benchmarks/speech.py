@@ -241,7 +241,12 @@ def _server(name: str, fault: str) -> Iterator[tuple[str, str]]:
         f"with run({fault!r}) as server:\n    print(server.url, KEY, flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=ROOT,
     ) as process:
         assert process.stdout is not None
         url, key = process.stdout.readline().split()

@@ -13,17 +13,17 @@ from http import HTTPStatus
 from ssl import SSLContext
 
 import httpx
-import numpy as np
 import trio
 
-from plexbridge.audio.pcm import Samples, silence, to_int16
+from plexbridge.audio.pcm import to_int16
 from plexbridge.errors import SpeechError
 from plexbridge.speech.engine import Recognized, Show, Sound
 
 RATE_HZ = 16_000
+SAMPLE_BYTES = 2
 CONNECT_SECONDS = 10.0
-ANSWER_LIMIT_BYTES = 256 * 1024
-"""A hundred times what the text of half a minute needs."""
+ANSWER_LIMIT_BYTES = 64 * 1024
+"""Twenty times what the text of half a minute needs."""
 RETRY_LIMIT_SECONDS = 10.0
 """A server that asks to be left alone for longer is asked again sooner; the utterance can't wait."""
 PROOF_SECONDS = 1.0
@@ -40,17 +40,17 @@ class OpenAiEngine:
 
     async def recognize(self, sound: Sound, show: Show) -> Recognized:
         """Wait for the end of the utterance, and return what the server says; raises SpeechError."""
-        reader, chunks = sound.reader(RATE_HZ), []
+        reader, samples = sound.reader(RATE_HZ), bytearray()
         while (chunk := await reader.read()) is not None:
-            chunks.append(chunk)
-        return Recognized(await self._ask(np.concatenate([silence(0), *chunks])))
+            samples += to_int16(chunk).astype("<i2").tobytes()  # a second at a time: all of it would hold the audio up
+        return Recognized(await self._ask(samples))
 
     async def prove(self) -> str:
         """Have a second of silence transcribed; raises SpeechError."""
-        await self._ask(silence(round(PROOF_SECONDS * RATE_HZ)))
+        await self._ask(bytes(round(PROOF_SECONDS * RATE_HZ) * SAMPLE_BYTES))
         return f"the server answers, model {self._fields['model']}"
 
-    async def _ask(self, samples: Samples) -> str:
+    async def _ask(self, samples: bytes | bytearray) -> str:
         files = {"file": ("utterance.wav", _wav(samples), "audio/wav")}
         try:
             async with self._client.stream("POST", self._url, data=self._fields, files=files) as response:
@@ -60,13 +60,13 @@ class OpenAiEngine:
             raise SpeechError(f"the request failed: {type(exc).__name__}", is_passing=True) from exc
 
 
-def _wav(samples: Samples) -> bytes:
+def _wav(samples: bytes | bytearray) -> bytes:
     file = io.BytesIO()
     with wave.open(file, "wb") as sound:
         sound.setnchannels(1)
-        sound.setsampwidth(2)
+        sound.setsampwidth(SAMPLE_BYTES)
         sound.setframerate(RATE_HZ)
-        sound.writeframes(to_int16(samples).astype("<i2").tobytes())
+        sound.writeframes(samples)
     return file.getvalue()
 
 

@@ -43,6 +43,7 @@ class UtteranceSound:
 
     async def wait_frames(self, start: int) -> tuple[list[Samples], bool]:
         """Wait for frames from the `start`-th on; return some of them, and whether these were the last."""
+        await trio.lowlevel.checkpoint()  # what waited is read a second at a time, and audio goes first
         while len(self._frames) < start + NEWS_FRAMES and not self._is_ended:
             await self._news.wait()
         frames = self._frames[start : start + READ_FRAMES]
