@@ -15,7 +15,16 @@ from importlib import import_module
 from pathlib import Path
 
 from plexbridge.audio import opus
-from plexbridge.config import Config, ModelConfig, PersonaConfig, StoreConfig, WebConfig, mask_store_url
+from plexbridge.config import (
+    Config,
+    ModelConfig,
+    PersonaConfig,
+    SpeechConfig,
+    StoreConfig,
+    WebConfig,
+    mask_store_url,
+    mask_url,
+)
 from plexbridge.errors import (
     ConfigError,
     LibraryMissing,
@@ -26,12 +35,14 @@ from plexbridge.errors import (
     ModelUntrusted,
     PlexbridgeError,
     RequestError,
+    SpeechError,
 )
 from plexbridge.model.request import build_request, parse_address
 from plexbridge.model.voices import VOICES
 from plexbridge.people.discord.library import CURE, check_library
 from plexbridge.people.web.access import is_loopback
 from plexbridge.people.web.door import open_door
+from plexbridge.speech.engines import open_engine, prove
 
 Probe = Callable[[ModelConfig], Awaitable[float | PlexbridgeError]]
 """Connects to a model, waits for its handshake and hangs up: the seconds that it took, or what failed."""
@@ -116,6 +127,7 @@ async def check(config: Config, *, probe: Probe, libraries: Sequence[Library] = 
     if config.recording.enabled:
         findings.append(_recording_finding(config.recording.folder))
     findings.append(await _web_finding(config.web))
+    findings.append(await _speech_finding(config.speech))
     findings += _persona_findings(config)
     for model in config.model:
         findings += _address_findings(model, config.persona)
@@ -185,6 +197,29 @@ async def _web_finding(web: WebConfig) -> Finding:
         return Finding(Verdict.FAIL, name, found, cure)
     who = "for who has the token" if web.token is not None else "no token, for this machine only"
     return Finding(Verdict.OK, "web", f"page at {address}, {who}")
+
+
+_SPEECH_CURES = {
+    "pocketsphinx": "pip install plexbridge[speech], or correct speech.grammar",
+    "sherpa-onnx": "pip install plexbridge[sherpa], or correct speech.folder",
+    "openai": "start the server, or correct speech.url, speech.key and speech.model",
+    "kyutai": "start the server, or correct speech.url and speech.key",
+}
+
+
+async def _speech_finding(speech: SpeechConfig) -> Finding:
+    """Return whether the speech engine works, which is tried; a server gets a second of silence."""
+    if speech.engine == "none":
+        return Finding(Verdict.OK, "speech.engine", "none: nothing is transcribed")
+    where = f" at {mask_url(speech.url)}" if speech.url else ""
+    try:
+        async with open_engine(speech) as engine:
+            found = await prove(engine)
+    except ConfigError as error:
+        return Finding(Verdict.FAIL, "speech.engine", f"{speech.engine}{where}: {error}")
+    except SpeechError as error:
+        return Finding(Verdict.FAIL, "speech.engine", f"{speech.engine}{where}: {error}", _SPEECH_CURES[speech.engine])
+    return Finding(Verdict.OK, "speech.engine", f"{speech.engine}{where}: {found}")
 
 
 def _persona_findings(config: Config) -> Iterator[Finding]:

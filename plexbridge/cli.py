@@ -25,6 +25,8 @@ from plexbridge.model.answers import Echo, Turns
 from plexbridge.model.loopback import LoopbackServer, listen_loopback, serve_loopback
 from plexbridge.run import run_service
 from plexbridge.service import open_backend, probe_model
+from plexbridge.speech.formats import FORMATS, FormatName
+from plexbridge.transcribe import run_transcribe
 
 _CONFIG = click.option(
     "--config",
@@ -72,6 +74,19 @@ def call(
         partial(run_call, config, model, speech, answer, text_path, tail_seconds=tail_seconds),
         code_of_signal=_INTERRUPTED,
     )
+
+
+@cli.command()
+@click.argument("speech", metavar="FILE.wav", type=click.Path(path_type=Path))
+@click.option(
+    "--format", "format_name", default="text", show_default=True,
+    type=click.Choice(list(FORMATS)), help="How it is written down.",
+)  # fmt: skip
+@_CONFIG
+def transcribe(speech: Path, format_name: FormatName, config_path: Path | None) -> None:
+    """Print what is said in FILE.wav, with times, by the engine that [speech] names."""
+    config = _load(config_path)
+    _run(partial(run_transcribe, config.speech, speech, format_name), code_of_signal=_INTERRUPTED)
 
 
 @cli.command()

@@ -37,6 +37,7 @@ Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["text", "json"]
 Attention = Literal["everyone", "floor", "one"]
 Mark = Literal["sound", "sentence", "none"]
+EngineName = Literal["none", "pocketsphinx", "openai", "kyutai", "sherpa-onnx"]
 
 DEFAULT_FILE = Path("config.toml")
 """Read when no file is named and it is there; relative to the working directory."""
@@ -304,9 +305,7 @@ class DiscordConfig(_Table):
     @classmethod
     def _check_token(cls, token: SecretStr | None) -> SecretStr | None:
         if token is not None:
-            text = token.get_secret_value()
-            if not text or not text.isascii() or not text.isprintable() or " " in text:
-                raise ValueError(cls.model_fields["token"].description)
+            _check_secret(token, cls.model_fields["token"].description)
         return token
 
     @field_validator("proxy", "api_base", "gateway")
@@ -317,6 +316,13 @@ class DiscordConfig(_Table):
         if address is None or (address.startswith(schemes) and address.endswith(ending) and _has_host(address)):
             return address
         raise ValueError(cls.model_fields[str(info.field_name)].description)
+
+
+def _check_secret(secret: SecretStr, expected: str | None) -> None:
+    """Raise ValueError for what can't stand in a header."""
+    text = secret.get_secret_value()
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(expected)
 
 
 def _has_host(address: str) -> bool:
@@ -448,6 +454,86 @@ class StoreConfig(_Table):
         return url
 
 
+TYPICAL_SPEECH_URLS: Mapping[EngineName, str] = {
+    "openai": "http://localhost:8000/v1/audio/transcriptions",
+    "kyutai": "ws://localhost:8080/api/asr-streaming",
+}
+"""Where servers that transcribe listen; the other engines have none."""
+
+SPEECH_KEYS: Mapping[EngineName, frozenset[str]] = {
+    "none": frozenset(),
+    "pocketsphinx": frozenset(("grammar", "workers", "answer_seconds")),
+    "openai": frozenset(("url", "key", "ca_file", "model", "language", "answer_seconds")),
+    "kyutai": frozenset(("url", "key", "ca_file", "answer_seconds")),
+    "sherpa-onnx": frozenset(("folder", "workers", "answer_seconds")),
+}
+"""The keys that each engine has."""
+
+
+class SpeechConfig(_Table):
+    """Which engine turns what people say into text; with "none", nothing is transcribed."""
+
+    engine: EngineName = _choice("none", among=EngineName)
+    url: Annotated[str, Shown(mask_url)] = Field(default="", repr=False, description="the address of a server")
+    key: SecretStr | None = Field(default=None, description="the server's key, without blanks")
+    ca_file: Path | None = _path("a file with certificates (PEM)")
+    model: str = Field(default="whisper-1", min_length=1, max_length=200, description="the name of a model")
+    language: str | None = Field(
+        default=None, pattern="^[a-z]{2,3}$", description='the code of a language, such as "en"'
+    )
+    grammar: Path | None = _path("a grammar (JSGF)")
+    folder: Path | None = Field(default=None, description="the path of a folder with a model")
+    workers: int = _whole(2, 1, 32)
+    answer_seconds: float = _seconds(10.0)
+
+    @field_validator("*")
+    @classmethod
+    def _check_engine_has_it(cls, value: object, info: ValidationInfo) -> object:
+        engine: EngineName | None = info.data.get("engine")
+        name = str(info.field_name)
+        if engine is None or name == "engine" or name in SPEECH_KEYS[engine]:
+            return value
+        if value != cls.model_fields[name].default:
+            having = " or ".join(f'"{each}"' for each, keys in SPEECH_KEYS.items() if name in keys)
+            raise ValueError(f'no {name} with engine = "{engine}": it is for {having}')
+        return value
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str, info: ValidationInfo) -> str:
+        engine: EngineName | None = info.data.get("engine")
+        if engine is None or engine not in TYPICAL_SPEECH_URLS:
+            return url
+        schemes = ("ws://", "wss://") if engine == "kyutai" else ("http://", "https://")
+        is_plain = url.isascii() and url.isprintable() and " " not in url
+        if not (is_plain and url.startswith(schemes) and _has_host(url)):
+            raise ValueError(f"the whole address, such as {TYPICAL_SPEECH_URLS[engine]}")
+        if urlsplit(url).username is not None:
+            raise ValueError("an address without a user: what the server wants to know goes into key")
+        return url
+
+    @field_validator("key")
+    @classmethod
+    def _check_key(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None:
+            _check_secret(key, cls.model_fields["key"].description)
+        return key
+
+    @field_validator("ca_file")
+    @classmethod
+    def _check_ca_file_is_used(cls, ca_file: Path | None, info: ValidationInfo) -> Path | None:
+        if ca_file is not None and str(info.data.get("url", "")).startswith(("ws://", "http://")):
+            raise ValueError("no ca_file with an address that has no certificates: write wss:// or https://")
+        return ca_file
+
+    @field_validator("folder")
+    @classmethod
+    def _check_folder(cls, folder: Path | None, info: ValidationInfo) -> Path | None:
+        if folder is None and info.data.get("engine") == "sherpa-onnx":
+            raise ValueError("the folder of a streaming model, which has to be fetched by hand")
+        return folder
+
+
 class LogConfig(_Table):
     """What is logged, how, and where to; without a file it is standard error."""
 
@@ -472,6 +558,7 @@ class Config(_Table):
     queue: QueueConfig = QueueConfig()
     hearing: HearingConfig = HearingConfig()
     recording: RecordingConfig = RecordingConfig()
+    speech: SpeechConfig = SpeechConfig()
     store: StoreConfig = StoreConfig()
     log: LogConfig = LogConfig()
     _path: Path | None = PrivateAttr(default=None)
@@ -495,13 +582,13 @@ class Config(_Table):
         return by_name[name]
 
     def private_texts(self) -> tuple[str, ...]:
-        """Return what must stand in no log: the prompt, the tokens, and what is secret in the addresses."""
-        queries = (urlsplit(model.url).query for model in self.model)
+        """Return what must stand in no log: the prompt, tokens and keys, and what is secret in the addresses."""
+        queries = (urlsplit(url).query for url in (*(model.url for model in self.model), self.speech.url))
         values = (value for query in queries for _, value in parse_qsl(query))
-        secrets = (self.discord.token, self.web.token)
-        tokens = (secret.get_secret_value() for secret in secrets if secret is not None)
+        secrets = (self.discord.token, self.web.token, self.speech.key)
+        keys = (secret.get_secret_value() for secret in secrets if secret is not None)
         database = parse_store_url(self.store.url)
-        return (self.persona.prompt, *tokens, *values, *(() if database is None else database.secrets))
+        return (self.persona.prompt, *keys, *values, *(() if database is None else database.secrets))
 
     def effective(self) -> tuple[str, ...]:
         """Return the configuration as TOML without secrets, one line per key, with where each value came from."""

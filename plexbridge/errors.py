@@ -195,3 +195,23 @@ class RecordingError(PlexbridgeError):
     """A recording can't be written: the disk is full, gone or not ours to write to."""
 
     user_message = "The recording has ended, because it can't be written any more."
+
+
+class SpeechError(PlexbridgeError):
+    """A speech engine can't be had, or failed with an utterance; `is_passing` when another attempt makes sense."""
+
+    user_message = "Speech can't be transcribed at the moment."
+
+    def __init__(self, cause: str, *, is_passing: bool = False, retry_seconds: float = 0.0) -> None:
+        """`retry_seconds` is how long the engine itself asks to be left alone."""
+        super().__init__(cause)
+        self.is_passing = is_passing
+        self.retry_seconds = retry_seconds
+
+
+class TranscriptionFailed(PlexbridgeError):
+    """`plexbridge transcribe` could not do what it was asked for, as a whole or in parts."""
+
+    def __init__(self, user_message: str) -> None:
+        super().__init__(user_message)
+        self.user_message = user_message

@@ -81,6 +81,7 @@ async def test_the_defaults_are_all_well_and_each_thing_has_its_line() -> None:
         "log.file",
         "store.url",
         "web",
+        "speech.engine",
         "persona.voice",
         "persona.prompt",
         "model loopback address",
@@ -92,6 +93,7 @@ async def test_the_defaults_are_all_well_and_each_thing_has_its_line() -> None:
     assert "libsoxr 0." in line(report, "soxr")
     assert line(report, "log.file") == "ok    log.file: standard error"
     assert line(report, "persona.voice") == "ok    persona.voice: NATF0, which comes with PersonaPlex"
+    assert line(report, "speech.engine") == "ok    speech.engine: none: nothing is transcribed"
     assert line(report, "model loopback answers") == "ok    model loopback answers: ready after 1.2 s"
 
 

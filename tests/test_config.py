@@ -1,18 +1,24 @@
 """`load`: what each key of the configuration takes, and that its faults are named together, in plain words."""
 
+import json
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 
 from plexbridge.config import (
     DEFAULT_PROMPT,
+    SPEECH_KEYS,
     Config,
+    EngineName,
     ModelConfig,
     PersonaConfig,
     RecordingConfig,
+    SpeechConfig,
     StoreConfig,
     load,
     mask_url,
@@ -42,6 +48,11 @@ def faults_of(text: str, **environ: str) -> tuple[str, ...]:
     with pytest.raises(ConfigError) as caught:
         load_text(text, **environ)
     return caught.value.faults
+
+
+def speech_text(engine: str, values: Mapping[str, object]) -> str:
+    lines = (f"{key} = {json.dumps(value)}" for key, value in values.items())
+    return "\n".join(["[speech]", f'engine = "{engine}"', *lines])
 
 
 def keys_of(section: str) -> set[str]:
@@ -400,13 +411,108 @@ def test_the_shipped_file_shows_every_known_key_and_no_other() -> None:
 
 
 def test_the_examples_in_the_shipped_file_are_valid_and_show_the_defaults(tmp_path: Path) -> None:
-    with_examples = re.sub(r"^# (?=\[\[|\w+ = )", "", SHIPPED.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    shipped, _, _ = SHIPPED.read_text(encoding="utf-8").partition("[speech]")
+    with_examples = re.sub(r"^# (?=\[\[|\w+ = )", "", shipped, flags=re.MULTILINE)
 
     (model,) = load_text(with_examples).model
 
     assert model.ca_file == tmp_path / "here" / "ca.pem"
     default = ModelConfig(url=model.url, ca_file=model.ca_file, limit_seconds=model.limit_seconds)
     assert model == default
+
+
+@pytest.mark.parametrize("engine", get_args(EngineName))
+def test_the_examples_for_an_engine_in_the_shipped_file_are_valid_together(engine: EngineName) -> None:
+    section = SHIPPED.read_text(encoding="utf-8").partition("[speech]")[2].partition("\n[")[0]
+    examples = dict(re.findall(r"^# (\w+) = (.*)$", section, flags=re.MULTILINE))
+    lines = [f"{key} = {examples[key]}" for key in SPEECH_KEYS[engine]]
+    if engine == "kyutai":
+        lines = [re.sub(r"http://.*?\"", 'wss://gpu.example/api/asr-streaming"', line) for line in lines]
+    text = "\n".join(["[speech]", f'engine = "{engine}"', *lines]).replace("http://", "https://")
+
+    speech = load_text(text).speech
+
+    assert speech.engine == engine
+    assert (speech.model, speech.workers, speech.answer_seconds) == ("whisper-1", 2, 10.0)
+
+
+@pytest.mark.parametrize("engine", get_args(EngineName))
+def test_an_engine_has_its_own_keys_and_no_others(engine: EngineName) -> None:
+    values = {
+        "url": "ws://gpu/asr" if engine == "kyutai" else "http://gpu/v1/audio/transcriptions",
+        "key": "sesame",
+        "ca_file": "ca.pem",
+        "model": "other",
+        "language": "de",
+        "grammar": "one.jsgf",
+        "folder": "zipformer",
+        "workers": 3,
+        "answer_seconds": 5.5,
+    }
+    assert values.keys() == keys_of("speech") - {"engine"}
+    needed = {key: values[key] for key in ("url", "folder") if key in SPEECH_KEYS[engine]}
+
+    for key in values.keys() - SPEECH_KEYS[engine]:
+        (fault,) = faults_of(speech_text(engine, needed | {key: values[key]}))
+        assert fault.startswith(f"speech.{key}: found ")
+        assert f'expected no {key} with engine = "{engine}": it is for "' in fault
+        assert "sesame" not in fault
+    for key in SPEECH_KEYS[engine] - {"ca_file"}:
+        speech = load_text(speech_text(engine, needed | {key: values[key]})).speech
+        assert getattr(speech, key) != getattr(SpeechConfig(), key)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (
+            'engine = "openai"',
+            "speech.url: found nothing, expected the whole address, such as http://localhost:8000/v1/audio/transcriptions",
+        ),
+        (
+            'engine = "kyutai"\nurl = "http://gpu/api"',
+            'speech.url: found "http://gpu/api", expected the whole address, such as ws://localhost:8080/api/asr-streaming',
+        ),
+        (
+            'engine = "kyutai"\nurl = "ws://me:horse@gpu/api"',
+            'speech.url: found "ws://***@gpu/api", expected an address without a user: what the server wants',
+        ),
+        (
+            'engine = "openai"\nurl = "http://gpu/"\nca_file = "a.pem"',
+            "expected no ca_file with an address that has no certificates: write wss:// or https://",
+        ),
+        (
+            'engine = "openai"\nurl = "http://gpu/"\nkey = "a b"',
+            'speech.key: found "***", expected the server\'s key, without blanks',
+        ),
+        (
+            'engine = "openai"\nurl = "http://gpu/"\nlanguage = "English"',
+            'speech.language: found "English", expected the code of a language, such as "en"',
+        ),
+        ('engine = "whisper"', 'found "whisper", expected one of "none", "pocketsphinx", "openai", "kyutai"'),
+        (
+            'engine = "sherpa-onnx"',
+            "speech.folder: found nothing, expected the folder of a streaming model, which has to be fetched by hand",
+        ),
+    ],
+)
+def test_what_an_engine_can_not_work_with_is_a_fault(text: str, fault: str) -> None:
+    (found,) = faults_of("[speech]\n" + text)
+
+    assert fault in found
+
+
+def test_the_key_of_a_speech_server_is_secret_and_its_address_shown_without_what_is_secret_in_it() -> None:
+    url = "https://gpu.example/v1/audio/transcriptions?token=staple"
+    config = load(None, {"PLEXBRIDGE_SPEECH_ENGINE": "openai", "PLEXBRIDGE_SPEECH_URL": url} | {
+        "PLEXBRIDGE_SPEECH_KEY": "sesame"
+    })  # fmt: skip
+
+    assert config.speech.key is not None
+    assert config.speech.key.get_secret_value() == "sesame"
+    shown = "\n".join(config.effective()) + repr(config)
+    assert not any(secret in shown for secret in ("sesame", "staple"))
+    assert {"sesame", "staple"} <= set(config.private_texts())
 
 
 @pytest.mark.parametrize(
@@ -633,12 +739,12 @@ def test_a_prompt_that_no_request_can_hold_is_a_fault_and_is_not_shown() -> None
         (
             "[modle]\nurl = 1",
             "modle: found an unknown section, expected model, persona, audio, renewal, discord, web, queue, hearing, "
-            "recording, store, log; nearest: model",
+            "recording, speech, store, log; nearest: model",
         ),
         (
             "[[logs]]",
             "logs: found an unknown section, expected model, persona, audio, renewal, discord, web, queue, hearing, "
-            "recording, store, log; nearest: log",
+            "recording, speech, store, log; nearest: log",
         ),
     ],
 )

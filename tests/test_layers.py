@@ -54,6 +54,8 @@ LAYERS = (
         people.discord.status
         people.web.messages people.web.lateness people.web.allowance people.web.levels people.web.floor
         people.web.access people.web.frames people.web.pace
+        speech.engine speech.utterances speech.sentences speech.transcript speech.formats speech.frames
+        speech.kyutai_protocol
         store.address
         """,  # session.people states protocols and values only: what stages ask of an edge
         WAITING,
@@ -68,6 +70,7 @@ LAYERS = (
         session.beat session.handover session.relayed
         session.capture session.encode session.exchange session.link session.playback
         recording.files recording.keeping recording.recorder
+        speech.sound speech.line speech.transcriber
         """,
         DISCORD,
     ),
@@ -91,11 +94,11 @@ LAYERS = (
         people.discord.board people.discord.audience people.discord.audiences people.discord.recordings
         people.web.downlink people.web.mirror people.web.voice people.web.visit people.web.client
         people.web.door people.web.files people.web.front people.web.http people.web.server people.web.upgrade
-        people.web.thin
         store.faults store.schema store.file store.revision store.database store.settings
         store.migrations.env store.migrations.versions.r0001_person_settings
         store.migrations.versions.r0002_servers store.migrations.versions.r0003_recorded_servers
-        screen check call run cli __main__
+        speech.decoders speech.worker speech.embedded speech.openai speech.kyutai speech.engines
+        screen check call transcribe run cli __main__
         """,
     ),
 )

@@ -189,14 +189,15 @@ def open_wav_people(
     RequestError also comes from the methods, when reading or writing fails later.
     """
     with (
-        _open_speech(speech_path) as sound,
+        open_speech(speech_path) as sound,
         _create_answer(answer_path) as answer,
         _create_text(text_path) as text_file,
     ):
         yield WavPeople(WavVoice(sound, tail_seconds=tail_seconds), answer, text_file)
 
 
-def _open_speech(path: Path) -> soundfile.SoundFile:
+def open_speech(path: Path) -> soundfile.SoundFile:
+    """Open a WAV file to be read, as a context manager; raises RequestError, which names it."""
     try:
         path.open("rb").close()  # for the reason: libsndfile has only "System error" to say
         return soundfile.SoundFile(path)
