@@ -39,6 +39,7 @@ OPTIONS: dict[Command, dict[str, str | int]] = {
     Command.ATTENTION: {"mode": "floor"},
     Command.VOLUME: {"percent": 50},
     Command.IGNORE_ME: {"switch": "on"},
+    Command.RECORD: {"switch": "on"},
 }
 
 

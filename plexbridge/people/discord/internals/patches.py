@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import yarl
 
-from plexbridge.people.discord.internals.states import reader_of
+from plexbridge.people.discord.internals.states import ConnectionState, reader_of
 from plexbridge.people.discord.media import DATAGRAM_LIMIT_BYTES, MediaReader
 
 with warnings.catch_warnings():
@@ -18,14 +18,20 @@ with warnings.catch_warnings():
     from discord.http import Route
 
 _DISCOVERY_BYTES, _DISCOVERY_ANSWER = 74, 2
+_SocketReader, _discover_ip = voice_state.SocketReader, DiscordVoiceWebSocket.discover_ip
+"""discord.py's own, for connections of others in this process."""
 
 
 def prepare(*, api_base: str, gateway: str) -> None:
     """Tell discord.py where Discord is, and give it our reader; before the client logs in."""
     Route.BASE = api_base
     DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(gateway)
-    voice_state.SocketReader = MediaReader  # type: ignore[assignment, misc]  # a class in the place of another, on purpose
+    voice_state.SocketReader = _make_reader  # type: ignore[assignment, misc]  # in the place of a class, on purpose
     DiscordVoiceWebSocket.discover_ip = discover_ip  # type: ignore[assignment, method-assign]  # as above
+
+
+def _make_reader(state: voice_state.VoiceConnectionState) -> MediaReader | voice_state.SocketReader:
+    return MediaReader(state) if isinstance(state, ConnectionState) else _SocketReader(state)
 
 
 def forgo_messages(client: discord.Client) -> None:
@@ -41,6 +47,8 @@ def forgo_messages(client: discord.Client) -> None:
 async def discover_ip(websocket: DiscordVoiceWebSocket) -> tuple[str, int]:
     """Return our address as the voice server sees it; discord.py's own needs the thread that reads."""
     state = websocket._connection
+    if not isinstance(state, ConnectionState):
+        return await _discover_ip(websocket)
     media, loop = state.socket, asyncio.get_running_loop()
     with reader_of(state).reserved():
         await loop.sock_sendall(media, struct.pack(">HHI66x", 1, _DISCOVERY_BYTES - 4, state.ssrc))
@@ -50,6 +58,6 @@ async def discover_ip(websocket: DiscordVoiceWebSocket) -> tuple[str, int]:
                 data = await loop.sock_recv(media, DATAGRAM_LIMIT_BYTES)
                 if len(data) == _DISCOVERY_BYTES and data[1] == _DISCOVERY_ANSWER:
                     break
-                state.voice_client.inbox.offer(data)  # type: ignore[attr-defined]  # the client is always ours
+                state.voice_client.inbox.offer(data)
     (port,) = struct.unpack_from(">H", data, _DISCOVERY_BYTES - 2)
     return data[8 : data.index(0, 8)].decode("ascii"), port
