@@ -131,7 +131,7 @@ class FakeVoice:
         self.inbox.announce(Speaking(user_id, user_id, is_speaking=True))
         self._sequences[user_id] += 1
         sequence = self._sequences[user_id]
-        packet = Rtp(sequence, sequence * 960, user_id, opus)
+        packet = Rtp(sequence % (1 << 16), sequence * 960 % (1 << 32), user_id, opus)
         self.inbox.offer(self._sealer.seal(packet.header(), packet.body()))
 
 
