@@ -308,6 +308,61 @@ async def test_who_tries_a_model_leaves_it_for_one_that_works(autojump_clock: Mo
             assert ticket.model == "a"
 
 
+@pytest.mark.parametrize("probe_seconds", [0.0, 1.0, 20.0])
+async def test_who_tries_a_dead_model_again_and_again_gets_the_place_of_the_longest_conversation_all_the_same(
+    probe_seconds: float, autojump_clock: MockClock
+) -> None:
+    probes = Probes(UNREACHABLE, seconds=probe_seconds)
+    async with open_two_models(slot_seconds=SLOT_SECONDS, probes=probes) as pool, open_rooms(pool, 1) as (first,):
+        with pool.request(SECOND, SECOND) as ticket:
+            await end_use(ticket, UNREACHABLE, listened=False)
+            ticket.requeue(is_first=True)
+            with trio.move_on_after(2 * SLOT_SECONDS):
+                await ticket.wait_turn(lambda standing: None)
+
+            assert (ticket.model, trio.current_time()) == ("a", SLOT_SECONDS)
+            assert len(probes.times_seconds) > 10
+            assert first.warnings == ["60 at 540"], "one that holds"
+
+
+async def test_a_turn_begins_when_the_trial_has_succeeded(autojump_clock: MockClock) -> None:
+    probes = Probes(UNREACHABLE, seconds=40.0)
+    async with open_two_models(slot_seconds=SLOT_SECONDS, probes=probes) as pool, open_rooms(pool, 1) as (first,):
+        with pool.request(SECOND, SECOND) as ticket:
+            await end_use(ticket, UNREACHABLE, listened=False)
+            ticket.requeue(is_first=True)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ticket.wait_turn, lambda standing: None)
+                await trio.sleep(530)
+                probes.failure = None
+            began_seconds = trio.current_time()
+
+            assert ticket.model == "b"
+            assert first.warnings == ["60 at 540", "pardon"], "as nobody waits any more"
+            first.go()
+            await trio.sleep(1)
+            with pool.request(THIRD, THIRD, only="b") as third:
+                assert third.standing is not None
+                assert third.standing.wait_seconds == began_seconds + SLOT_SECONDS - trio.current_time()
+
+
+async def test_who_tries_a_model_keeps_the_place_in_the_queue_and_so_do_those_behind(
+    autojump_clock: MockClock,
+) -> None:
+    probes = Probes(UNREACHABLE, seconds=60.0)
+    async with open_two_models(slot_seconds=SLOT_SECONDS, probes=probes) as pool, open_rooms(pool, 1):
+        with pool.request(SECOND, SECOND) as ticket, pool.request(THIRD, THIRD) as other:
+            await end_use(ticket, UNREACHABLE, listened=False)
+            ticket.requeue(is_first=True)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ticket.wait_turn, lambda standing: None)
+                await trio.sleep(10)
+
+                assert len(probes.times_seconds) == 1
+                assert (ticket.standing, other.standing) == (Standing(1, 590.0), Standing(2, 1190.0))
+                nursery.cancel_scope.cancel()
+
+
 async def test_a_model_that_failed_is_tried_only_when_somebody_waits_and_no_other_is_free(
     autojump_clock: MockClock,
 ) -> None:
