@@ -109,7 +109,12 @@ class Pool:
         if is_placed or number not in queue:
             return None
         place = queue.index(number) + 1
-        turns = [turn for each, turn in self._turns.items() if only in (None, seats[each].model)]
+        useful = self._useful()
+        turns = [
+            turn
+            for each, turn in self._turns.items()
+            if only in (None, seats[each].model) and (turn.end_seconds is not None or seats[each].model in useful)
+        ]
         ends_seconds = self._rules.expect_ends(turns, trio.current_time())
         wait_seconds = expect_wait(place, ends_seconds, self._rules.slot_seconds)
         is_outage = not any(seats[number].accepts(model) for model in self.working())
@@ -245,7 +250,12 @@ class Pool:
     def _ending(self) -> list[int]:
         """Return whose turns have to end for those who wait."""
         models = {number: self._model(number) for number in self._turns}
-        return to_end(self._turns, models, [self.placement.seats[number].only for number in self._waiting()])
+        wishes = [self.placement.seats[number].only for number in self._waiting()]
+        return to_end(self._turns, models, wishes, self._useful())
+
+    def _useful(self) -> frozenset[str]:
+        """Return the models whose places are good for anything: a slow one is better than none."""
+        return self.working() | {name for name, each in self._healths.items() if each.trouble is Trouble.SLOW}
 
     def _waiting(self) -> list[int]:
         """Return who waits, in their order, and with them who tries a model: that one may not work."""

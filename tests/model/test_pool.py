@@ -346,6 +346,42 @@ async def test_a_turn_begins_when_the_trial_has_succeeded(autojump_clock: MockCl
                 assert third.standing.wait_seconds == began_seconds + SLOT_SECONDS - trio.current_time()
 
 
+async def test_the_turn_that_ends_is_one_at_a_model_that_works(autojump_clock: MockClock) -> None:
+    async with open_two_models(slot_seconds=SLOT_SECONDS, probes=Probes(UNREACHABLE)) as pool:
+        with pool.request(FIRST, FIRST) as first:
+            await trio.sleep(10)
+            with pool.request(SECOND, SECOND), pool.request(THIRD, THIRD) as third:
+                assert not first.failed(LOST)
+                assert third.standing == Standing(1, 600.0)
+                await trio.sleep(539.9)
+                assert pool.end_seconds(1) is None, "its place is good for nothing"
+                await trio.sleep(0.2)
+
+                assert [pool.end_seconds(number) for number in (1, 2)] == [None, pytest.approx(610)]
+
+
+async def test_a_model_that_fails_now_and_then_does_not_save_who_is_warned(autojump_clock: MockClock) -> None:
+    async with open_two_models(slot_seconds=SLOT_SECONDS) as pool:
+        with pool.request(FIRST, FIRST, only="a") as first, pool.request(SECOND, SECOND, only="a") as second:
+            for _ in range(12):
+                await trio.sleep(49)
+                first.failed(LOST)
+                await trio.sleep(1)
+                first.listens()
+
+            assert pool.end_seconds(1) == SLOT_SECONDS
+            assert second.standing == Standing(1, 0.0, only="a")
+
+
+async def test_a_turn_at_a_slow_model_ends_too(autojump_clock: MockClock) -> None:
+    async with open_two_models(slot_seconds=SLOT_SECONDS) as pool:
+        with pool.request(FIRST, FIRST, only="a") as first, pool.request(SECOND, SECOND, only="a"):
+            await observe(first, 550, lambda: State.TOO_SLOW)
+
+            assert pool.statuses()[0].trouble is Trouble.SLOW
+            assert pool.end_seconds(1) == SLOT_SECONDS
+
+
 async def test_who_tries_a_model_keeps_the_place_in_the_queue_and_so_do_those_behind(
     autojump_clock: MockClock,
 ) -> None:
