@@ -128,13 +128,14 @@ class Placement:
         """Return how many places at a model are taken."""
         return sum((seat.model == model) + (seat.spare == model) for seat in self._seats.values())
 
-    def queue(self) -> list[int]:
+    def queue(self, trying: Set[int] = frozenset()) -> list[int]:
         """Return the numbers of those who wait, in the order in which they will get places.
 
-        Others may come, and who waits for a certain model may have to let others go first.
+        `trying` are those with a place that may be good for nothing: they count as if they waited. Others may come, and
+        who waits for a certain model may have to let others go first.
         """
-        places = self._places_by_guild()
-        waiting = {number: seat for number, seat in self._seats.items() if seat.model is None}
+        waiting = {number: seat for number, seat in self._seats.items() if seat.model is None or number in trying}
+        places = Counter(seat.guild for number, seat in self._seats.items() if number not in waiting)
         order: list[int] = []
         while waiting:
             number = min(waiting, key=lambda each: (places[waiting[each].guild], waiting[each].order))

@@ -42,7 +42,7 @@ class Pool:
         self._rules = Turns(slot_seconds)
         self._probe = probe
         self._turns: dict[int, Turn] = {}
-        """The time of everybody with a place."""
+        """The time of everybody with a place, from when its model works: who has none yet is trying it."""
         self._tickets: dict[int, Ticket] = {}
         self._changed = trio.Event()
         self._requests = 0
@@ -100,15 +100,21 @@ class Pool:
         return None if turn is None else turn.end_seconds
 
     def standing(self, number: int) -> Standing | None:
-        """Return somebody's place in the queue; None for who has a place at a model."""
+        """Return somebody's place in the queue, also while a model is probed for it; None for who has one to use."""
         seats = self.placement.seats
         only = seats[number].only
+        is_placed = seats[number].model is not None and not seats[number].is_lost
         # Whoever wants another model only is in nobody's way.
-        queue = [each for each in self.placement.queue() if only is None or seats[each].accepts(only)]
-        if number not in queue:
+        queue = [each for each in self._waiting() if only is None or seats[each].accepts(only)]
+        if is_placed or number not in queue:
             return None
         place = queue.index(number) + 1
-        turns = [turn for each, turn in self._turns.items() if only in (None, seats[each].model)]
+        useful = self._useful()
+        turns = [
+            turn
+            for each, turn in self._turns.items()
+            if only in (None, seats[each].model) and (turn.end_seconds is not None or seats[each].model in useful)
+        ]
         ends_seconds = self._rules.expect_ends(turns, trio.current_time())
         wait_seconds = expect_wait(place, ends_seconds, self._rules.slot_seconds)
         is_outage = not any(seats[number].accepts(model) for model in self.working())
@@ -221,7 +227,9 @@ class Pool:
         )
         for number in self.placement.settle(working=working, ready=ready):
             logger.info("room %s has a place at model %s", self.placement.seats[number].room, self._model(number))
-            self._turns.setdefault(number, Turn(now_seconds))
+        for number, seat in self.placement.seats.items():
+            if seat.model in working:
+                self._turns.setdefault(number, Turn(now_seconds))
         ending = self._ending()
         for number in self._rules.to_pardon(self._turns, ending):
             self._turns[number] = replace(self._turns[number], end_seconds=None)
@@ -242,7 +250,18 @@ class Pool:
     def _ending(self) -> list[int]:
         """Return whose turns have to end for those who wait."""
         models = {number: self._model(number) for number in self._turns}
-        return to_end(self._turns, models, [self.placement.seats[number].only for number in self.placement.queue()])
+        wishes = [self.placement.seats[number].only for number in self._waiting()]
+        return to_end(self._turns, models, wishes, self._useful())
+
+    def _useful(self) -> frozenset[str]:
+        """Return the models whose places are good for anything: a slow one is better than none."""
+        return self.working() | {name for name, each in self._healths.items() if each.trouble is Trouble.SLOW}
+
+    def _waiting(self) -> list[int]:
+        """Return who waits, in their order, and with them who tries a model: that one may not work."""
+        seats = self.placement.seats
+        trying = {number for number, seat in seats.items() if seat.model is not None and number not in self._turns}
+        return self.placement.queue(trying)
 
 
 @asynccontextmanager

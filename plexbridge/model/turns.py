@@ -2,11 +2,13 @@
 
 A pure core. As many conversations are warned as there are rooms that wait, the longest first of those whose model will
 do, each when its time is nearly over; `lead_seconds` later its turn ends. Nobody is ended without the whole warning,
-however long they have had. A warning is taken back when those who waited have got a place otherwise, or gone.
+however long they have had. A warning is taken back when those who waited have got a place otherwise, or gone. A place
+at a model that is out of order is good for nothing to who waits: nobody is warned there, and who was warned before is
+the last to go.
 """
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from math import inf
 
@@ -65,13 +67,22 @@ class Turns:
         return max(turn.began_seconds + self.slot_seconds, now_seconds + self.lead_seconds)
 
 
-def to_end(turns: Mapping[int, Turn], models: Mapping[int, str], wishes: Iterable[str | None]) -> list[int]:
+def to_end(
+    turns: Mapping[int, Turn], models: Mapping[int, str], wishes: Iterable[str | None], useful: Set[str]
+) -> list[int]:
     """Return whose turns have to end so that all who wait get one, as far as that is possible.
 
-    `models` says where each turn is, `wishes` what each of those who wait wants: one model only, or any (None). Those
-    who are warned already come first, then the longest.
+    `models` says where each turn is, `wishes` what each of those who wait wants: one model only, or any (None);
+    `useful` are the models whose places are good for anything. Those who are warned already come first, then the
+    longest. Who is warned and then loses the model stays warned if nobody else is to be had: a model that fails now
+    and then would else begin the warning anew each time, and those who wait would wait for ever.
     """
-    order = sorted(turns, key=lambda each: (turns[each].end_seconds is None, turns[each].began_seconds, each))
+
+    def rank(number: int) -> tuple[bool, bool, float, int]:
+        turn = turns[number]
+        return models[number] not in useful, turn.end_seconds is None, turn.began_seconds, number
+
+    order = sorted((each for each in turns if models[each] in useful or turns[each].end_seconds is not None), key=rank)
     ending: list[int] = []
     for wish in sorted(wishes, key=lambda each: each is None):  # who takes any takes what is left
         fit = (number for number in order if number not in ending and wish in (None, models[number]))

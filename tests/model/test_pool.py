@@ -308,6 +308,97 @@ async def test_who_tries_a_model_leaves_it_for_one_that_works(autojump_clock: Mo
             assert ticket.model == "a"
 
 
+@pytest.mark.parametrize("probe_seconds", [0.0, 1.0, 20.0])
+async def test_who_tries_a_dead_model_again_and_again_gets_the_place_of_the_longest_conversation_all_the_same(
+    probe_seconds: float, autojump_clock: MockClock
+) -> None:
+    probes = Probes(UNREACHABLE, seconds=probe_seconds)
+    async with open_two_models(slot_seconds=SLOT_SECONDS, probes=probes) as pool, open_rooms(pool, 1) as (first,):
+        with pool.request(SECOND, SECOND) as ticket:
+            await end_use(ticket, UNREACHABLE, listened=False)
+            ticket.requeue(is_first=True)
+            with trio.move_on_after(2 * SLOT_SECONDS):
+                await ticket.wait_turn(lambda standing: None)
+
+            assert (ticket.model, trio.current_time()) == ("a", SLOT_SECONDS)
+            assert len(probes.times_seconds) > 10
+            assert first.warnings == ["60 at 540"], "one that holds"
+
+
+async def test_a_turn_begins_when_the_trial_has_succeeded(autojump_clock: MockClock) -> None:
+    probes = Probes(UNREACHABLE, seconds=40.0)
+    async with open_two_models(slot_seconds=SLOT_SECONDS, probes=probes) as pool, open_rooms(pool, 1) as (first,):
+        with pool.request(SECOND, SECOND) as ticket:
+            await end_use(ticket, UNREACHABLE, listened=False)
+            ticket.requeue(is_first=True)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ticket.wait_turn, lambda standing: None)
+                await trio.sleep(530)
+                probes.failure = None
+            began_seconds = trio.current_time()
+
+            assert ticket.model == "b"
+            assert first.warnings == ["60 at 540", "pardon"], "as nobody waits any more"
+            first.go()
+            await trio.sleep(1)
+            with pool.request(THIRD, THIRD, only="b") as third:
+                assert third.standing is not None
+                assert third.standing.wait_seconds == began_seconds + SLOT_SECONDS - trio.current_time()
+
+
+async def test_the_turn_that_ends_is_one_at_a_model_that_works(autojump_clock: MockClock) -> None:
+    async with open_two_models(slot_seconds=SLOT_SECONDS, probes=Probes(UNREACHABLE)) as pool:
+        with pool.request(FIRST, FIRST) as first:
+            await trio.sleep(10)
+            with pool.request(SECOND, SECOND), pool.request(THIRD, THIRD) as third:
+                assert not first.failed(LOST)
+                assert third.standing == Standing(1, 600.0)
+                await trio.sleep(539.9)
+                assert pool.end_seconds(1) is None, "its place is good for nothing"
+                await trio.sleep(0.2)
+
+                assert [pool.end_seconds(number) for number in (1, 2)] == [None, pytest.approx(610)]
+
+
+async def test_a_model_that_fails_now_and_then_does_not_save_who_is_warned(autojump_clock: MockClock) -> None:
+    async with open_two_models(slot_seconds=SLOT_SECONDS) as pool:
+        with pool.request(FIRST, FIRST, only="a") as first, pool.request(SECOND, SECOND, only="a") as second:
+            for _ in range(12):
+                await trio.sleep(49)
+                first.failed(LOST)
+                await trio.sleep(1)
+                first.listens()
+
+            assert pool.end_seconds(1) == SLOT_SECONDS
+            assert second.standing == Standing(1, 0.0, only="a")
+
+
+async def test_a_turn_at_a_slow_model_ends_too(autojump_clock: MockClock) -> None:
+    async with open_two_models(slot_seconds=SLOT_SECONDS) as pool:
+        with pool.request(FIRST, FIRST, only="a") as first, pool.request(SECOND, SECOND, only="a"):
+            await observe(first, 550, lambda: State.TOO_SLOW)
+
+            assert pool.statuses()[0].trouble is Trouble.SLOW
+            assert pool.end_seconds(1) == SLOT_SECONDS
+
+
+async def test_who_tries_a_model_keeps_the_place_in_the_queue_and_so_do_those_behind(
+    autojump_clock: MockClock,
+) -> None:
+    probes = Probes(UNREACHABLE, seconds=60.0)
+    async with open_two_models(slot_seconds=SLOT_SECONDS, probes=probes) as pool, open_rooms(pool, 1):
+        with pool.request(SECOND, SECOND) as ticket, pool.request(THIRD, THIRD) as other:
+            await end_use(ticket, UNREACHABLE, listened=False)
+            ticket.requeue(is_first=True)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ticket.wait_turn, lambda standing: None)
+                await trio.sleep(10)
+
+                assert len(probes.times_seconds) == 1
+                assert (ticket.standing, other.standing) == (Standing(1, 590.0), Standing(2, 1190.0))
+                nursery.cancel_scope.cancel()
+
+
 async def test_a_model_that_failed_is_tried_only_when_somebody_waits_and_no_other_is_free(
     autojump_clock: MockClock,
 ) -> None:

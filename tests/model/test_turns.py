@@ -7,12 +7,13 @@ from math import inf
 from plexbridge.model.turns import WARNING_SECONDS, Turn, Turns, to_end
 
 RULES = Turns(600.0)
+ALL = frozenset("abcd")
 TWO = {1: Turn(0.0), 2: Turn(100.0)}
 
 
 def ending(turns: Mapping[int, Turn], waiting: int) -> list[int]:
     """Return who has to go for so many who take any model."""
-    return to_end(turns, dict.fromkeys(turns, "a"), [None] * waiting)
+    return to_end(turns, dict.fromkeys(turns, "a"), [None] * waiting, ALL)
 
 
 def test_nobody_is_warned_while_nobody_waits() -> None:
@@ -67,15 +68,33 @@ def test_for_who_wants_one_model_only_a_turn_at_that_model_ends() -> None:
     turns = {1: Turn(0.0), 2: Turn(100.0), 3: Turn(200.0), 4: Turn(300.0)}
     models = {1: "a", 2: "b", 3: "b", 4: "c"}
 
-    assert to_end(turns, models, ["b"]) == [2]
-    assert to_end(turns, models, [None, "b"]) == [2, 1], "who takes any leaves to the other what only that one takes"
-    assert to_end(turns, models, [None, None, "a"]) == [1, 2, 3]
-    assert to_end(turns, models, ["c", "c"]) == [4], "nobody goes for who has no use for it"
-    assert to_end(turns, models, ["d"]) == []
+    assert to_end(turns, models, ["b"], ALL) == [2]
+    assert to_end(turns, models, [None, "b"], ALL) == [2, 1], "who takes any leaves what only the other one takes"
+    assert to_end(turns, models, [None, None, "a"], ALL) == [1, 2, 3]
+    assert to_end(turns, models, ["c", "c"], ALL) == [4], "nobody goes for who has no use for it"
+    assert to_end(turns, models, ["d"], ALL) == []
 
 
 def test_who_is_warned_for_a_model_is_the_one_who_goes() -> None:
     turns = {1: Turn(0.0), 2: Turn(100.0, end_seconds=700.0)}
 
-    assert to_end(turns, {1: "a", 2: "a"}, ["a"]) == [2]
-    assert RULES.to_pardon(turns, to_end(turns, {1: "a", 2: "b"}, ["a"])) == [2]
+    assert to_end(turns, {1: "a", 2: "a"}, ["a"], ALL) == [2]
+    assert RULES.to_pardon(turns, to_end(turns, {1: "a", 2: "b"}, ["a"], ALL)) == [2]
+
+
+def test_nobody_has_to_go_from_a_model_that_is_out_of_order() -> None:
+    turns = {1: Turn(0.0), 2: Turn(100.0), 3: Turn(200.0)}
+    models = {1: "a", 2: "b", 3: "b"}
+
+    assert to_end(turns, models, [None], frozenset("b")) == [2]
+    assert to_end(turns, models, [None, None, None], frozenset("b")) == [2, 3]
+    assert to_end(turns, models, ["a"], frozenset("b")) == []
+
+
+def test_who_is_warned_and_loses_the_model_stays_warned_only_if_nobody_else_can_go() -> None:
+    turns = {1: Turn(0.0, end_seconds=600.0), 2: Turn(100.0)}
+    models = {1: "a", 2: "b"}
+
+    assert to_end(turns, models, [None], frozenset("b")) == [2]
+    assert to_end(turns, models, [None], frozenset()) == [1]
+    assert to_end(turns, models, [None, None], frozenset("b")) == [2, 1]
