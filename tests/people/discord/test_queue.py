@@ -166,6 +166,33 @@ async def test_a_turn_is_kept_for_a_while_when_nobody_can_be_heard(autojump_cloc
         assert places(world) == {FAR_CHANNEL}
 
 
+async def test_who_was_away_when_called_has_the_whole_time_from_the_call_on(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        await enter(world, ada=CHANNEL, bob=FAR_CHANNEL)
+        world.discord.go(BOB)
+        await trio.sleep(PLACE_SECONDS - 3)
+        world.discord.go(ADA)
+        await trio.sleep(PLACE_SECONDS - 1)
+        assert world.discord.called == [BOB]
+        assert FORGONE_SENTENCE not in read(world, FAR_CHANNEL)
+        world.discord.enter(BOB, FAR_CHANNEL)
+        await trio.sleep(3)
+
+        assert places(world) == {FAR_CHANNEL}
+
+
+async def test_who_stays_away_after_the_call_loses_the_place(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        await enter(world, ada=CHANNEL, bob=FAR_CHANNEL)
+        world.discord.go(BOB)
+        await trio.sleep(PLACE_SECONDS - 3)
+        world.discord.go(ADA)
+        await trio.sleep(PLACE_SECONDS + 3)
+
+        assert read(world, FAR_CHANNEL)[-1] == FORGONE_SENTENCE
+        assert OTHER_GUILD not in world.rooms.rooms
+
+
 async def test_a_turn_that_nobody_takes_goes_to_the_next_one(autojump_clock: MockClock) -> None:
     async with open_world() as world:
         world.discord.muted = {BOB}
