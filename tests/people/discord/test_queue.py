@@ -153,7 +153,7 @@ async def test_a_turn_is_kept_for_a_while_when_nobody_can_be_heard(autojump_cloc
         await trio.sleep(3)
         assert read(world, FAR_CHANNEL) == [
             FIRST_SENTENCE,
-            f"<@{BOB}> {CALL_SENTENCE} I keep the place for about a minute.",
+            f"<@{BOB}> {CALL_SENTENCE} I keep the place for about 10 seconds.",
         ]
         assert places(world) == set()
         world.discord.enter(EVE, THIRD_CHANNEL)
@@ -213,14 +213,14 @@ async def test_a_conversation_is_warned_and_ended_when_its_time_is_up_and_waits_
         await trio.sleep(SLOT_SECONDS)
         assert world.said == [], "nobody waits"
         await enter(world, bob=FAR_CHANNEL)
-        assert read(world, FAR_CHANNEL) == ["All models are taken. You are 1st in the queue, about a minute."]
-        assert read(world, CHANNEL) == ["Others are waiting for a speech model: your time is up in about a minute."]
+        assert read(world, FAR_CHANNEL) == ["All models are taken. You are 1st in the queue, about 10 seconds."]
+        assert read(world, CHANNEL) == ["Others are waiting for a speech model: your time is up in about 10 seconds."]
         await trio.sleep(SLOT_SECONDS / 2)
 
         assert places(world) == {FAR_CHANNEL}
         assert read(world, CHANNEL)[1:] == [
             TurnOver.user_message,
-            "All models are taken. You are 1st in the queue, about a minute.",
+            "All models are taken. You are 1st in the queue, about 20 seconds.",
         ]
         world.discord.go(BOB)
         await trio.sleep(3)
