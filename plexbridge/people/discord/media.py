@@ -80,11 +80,12 @@ class MediaReader:
             if self._reserved:
                 return
             now_seconds = time.monotonic()
-            unread_seconds, self._read_seconds = now_seconds - self._read_seconds, now_seconds
             try:
-                self._drain(self._state.socket, inbox, unread_seconds)
+                self._drain(self._state.socket, inbox, now_seconds - self._read_seconds)
+            except BlockingIOError:
+                self._read_seconds = now_seconds  # otherwise older datagrams may be left
             except (OSError, ValueError, TypeError, AttributeError):
-                return  # all is read; or there is no socket, or a closed one; or the other side is said not to be there
+                return  # there is no socket, or a closed one; or the other side is said not to be there
 
     def _drain(self, media: socket.socket, inbox: Inbox, unread_seconds: float) -> None:
         if media is not self._media:

@@ -9,6 +9,7 @@ from typing import cast
 
 import pytest
 
+from plexbridge.people.discord import media
 from plexbridge.people.discord.inbox import Inbox
 from plexbridge.people.discord.media import MediaConnection, MediaReader, make_telling
 
@@ -79,6 +80,24 @@ def test_a_datagram_is_as_old_as_its_time_in_the_systems_queue(wire: Wire) -> No
 
     assert before_seconds - 0.001 <= early <= after_seconds + 0.01
     assert late - early > 0.04
+
+
+@LINUX_ONLY
+def test_what_is_too_much_for_one_reading_is_as_old_in_the_next_one(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(media, "INBOX_LIMIT_DATAGRAMS", 1)
+    wire.say(b"one", b"two")
+    after_seconds = time.monotonic()
+    while time.monotonic() < after_seconds + 0.05:
+        pass
+    assert wire.read() == [b"one"]
+    wire.reader.read(wire.inbox)
+
+    (two,) = wire.inbox.take()[1]
+
+    assert two.data == b"two"
+    assert two.arrived_seconds <= after_seconds + 0.01
 
 
 @LINUX_ONLY
