@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from plexbridge.people.discord.inbox import INBOX_LIMIT_DATAGRAMS, Inbox
@@ -35,7 +35,8 @@ def make_telling(media: socket.socket) -> None:
     """Have the system tell of each datagram when it came, and how many it has dropped, if it can."""
     if sys.platform == "linux":
         for option in (_SO_TIMESTAMPNS, _SO_RXQ_OVFL):
-            media.setsockopt(socket.SOL_SOCKET, option, 1)
+            with suppress(OSError):  # older than the option, or a sandbox; then the one thing is not known
+                media.setsockopt(socket.SOL_SOCKET, option, 1)
 
 
 class MediaConnection(Protocol):
