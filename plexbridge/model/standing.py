@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from math import ceil
 
 MINUTE_SECONDS = 60.0
+HALF_MINUTE_SECONDS = 30.0
+LEAST_SECONDS = 5
+"""Nobody is told of less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,10 @@ def ordinal(number: int) -> str:
 
 
 def about(seconds: float) -> str:
-    """Return a time as people say it who don't know it exactly."""
+    """Return a time as people say it who don't know it exactly: to 5 s, from half a minute on to 10 s, to a minute."""
+    step_seconds = 5 if seconds < HALF_MINUTE_SECONDS else 10
+    rounded_seconds = max(LEAST_SECONDS, step_seconds * round(seconds / step_seconds))
+    if rounded_seconds < MINUTE_SECONDS:
+        return f"about {rounded_seconds} seconds"
     minutes = ceil(seconds / MINUTE_SECONDS)
-    if minutes <= 1:
-        return "about a minute"
-    return f"about {minutes} minutes"
+    return "about a minute" if minutes == 1 else f"about {minutes} minutes"

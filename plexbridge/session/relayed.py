@@ -74,7 +74,7 @@ class RelayedPeople:
     async def pause(self) -> None:
         """Keep the beat in place of a session until the people leave; what they say is dropped and counted."""
         await self.wait_turn()
-        beat = Beat(trio.current_time())
+        beat = Beat(self.start_seconds)  # the wake-up may have been late
         while True:
             missed = await beat.wait_tick()
             if missed:

@@ -165,7 +165,9 @@ async def test_the_expected_wait_counts_down(autojump_clock: MockClock) -> None:
         with pool.request(THIRD, THIRD) as ticket:
             await ticket.wait_turn(lambda standing: told.append(str(standing).rpartition(", ")[2]))
 
-    assert told == ["about 4 minutes.", "about 3 minutes.", "about 2 minutes.", "about a minute."]
+    minutes = [f"about {number} minutes." for number in (4, 3, 2)]
+    seconds = [f"about {number} seconds." for number in (50, 40, 30, 25, 20, 15, 10, 5)]
+    assert told == [*minutes, "about a minute.", *seconds]
 
 
 async def test_the_place_of_the_longest_conversation_is_handed_over_when_its_time_is_up(

@@ -78,6 +78,23 @@ async def test_in_a_pause_the_beat_goes_on_and_speech_is_counted_until_the_peopl
     assert not any(samples.any() for _, samples in people.played[5:])
 
 
+async def test_a_pause_that_begins_late_stays_on_the_grid(autojump_clock: MockClock) -> None:
+    def script(tick: int) -> Samples | None:
+        if tick == 5:  # dropped just before the first one of the pause
+            autojump_clock.jump(0.007)
+        ticks_due.append(trio.current_time() / FRAME_SECONDS)
+        return None
+
+    ticks_due: list[float] = []
+    relayed = RelayedPeople(ScriptedPeople(ticks=30, script=script))
+    await session(relayed, 5)
+    await trio.sleep(0.0351)
+
+    await relayed.pause()
+
+    assert ticks_due[7:] == pytest.approx(range(7, 30))
+
+
 async def test_a_stalled_pause_makes_nothing_up(autojump_clock: MockClock) -> None:
     def script(tick: int) -> Samples | None:
         if tick == 10:  # something holds the whole process up

@@ -218,7 +218,7 @@ async def test_a_visitor_whose_time_is_up_is_warned_and_waits_again(autojump_clo
 
             assert trio.current_time() - warned_seconds == pytest.approx(10.0, abs=0.5)
             assert [text["message"] for text in first.of("notice")] == [
-                "Others are waiting for a speech model: your time is up in about a minute.",
+                "Others are waiting for a speech model: your time is up in about 10 seconds.",
                 "Your time is up, because others are waiting for a speech model.",
             ]
             await first.wait_for("queue")

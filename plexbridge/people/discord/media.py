@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from plexbridge.people.discord.inbox import INBOX_LIMIT_DATAGRAMS, Inbox
@@ -35,7 +35,8 @@ def make_telling(media: socket.socket) -> None:
     """Have the system tell of each datagram when it came, and how many it has dropped, if it can."""
     if sys.platform == "linux":
         for option in (_SO_TIMESTAMPNS, _SO_RXQ_OVFL):
-            media.setsockopt(socket.SOL_SOCKET, option, 1)
+            with suppress(OSError):  # older than the option, or a sandbox; then the one thing is not known
+                media.setsockopt(socket.SOL_SOCKET, option, 1)
 
 
 class MediaConnection(Protocol):
@@ -80,11 +81,12 @@ class MediaReader:
             if self._reserved:
                 return
             now_seconds = time.monotonic()
-            unread_seconds, self._read_seconds = now_seconds - self._read_seconds, now_seconds
             try:
-                self._drain(self._state.socket, inbox, unread_seconds)
+                self._drain(self._state.socket, inbox, now_seconds - self._read_seconds)
+            except BlockingIOError:
+                self._read_seconds = now_seconds  # otherwise older datagrams may be left
             except (OSError, ValueError, TypeError, AttributeError):
-                return  # all is read; or there is no socket, or a closed one; or the other side is said not to be there
+                return  # there is no socket, or a closed one; or the other side is said not to be there
 
     def _drain(self, media: socket.socket, inbox: Inbox, unread_seconds: float) -> None:
         if media is not self._media:

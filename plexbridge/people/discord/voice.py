@@ -105,6 +105,8 @@ class DiscordPeople:
         self._listened_seconds = -inf
         self._speaking_events = 0
         self._sound = self._silence = self._unsendable = 0
+        self._stale = 0
+        """Datagrams that came too long before a model listened."""
 
     def __enter__(self) -> Self:
         return self
@@ -223,7 +225,7 @@ class DiscordPeople:
         heard = self._receiver.statistics()
         datagrams = {name: value for name, value in asdict(heard).items() if isinstance(value, int)}
         groups: Mapping[str, Mapping[str, int]] = {
-            "datagrams": datagrams | {"dropped": self._voice.inbox.dropped},
+            "datagrams": datagrams | {"dropped": self._voice.inbox.dropped, "stale": self._stale},
             "packets": asdict(heard.total),
             "sent": asdict(self.sent()),
         }
@@ -239,10 +241,12 @@ class DiscordPeople:
         oldest_seconds = now_seconds - STALE_SECONDS if was_away else -inf
         self._listened_seconds = now_seconds
         for datagram in datagrams:
-            if datagram.arrived_seconds >= oldest_seconds:
-                self._receiver.push(
-                    datagram.data, arrived_seconds=datagram.arrived_seconds, open_frame=self._voice.open_frame
-                )
+            if datagram.arrived_seconds < oldest_seconds:
+                self._stale += 1
+                continue
+            self._receiver.push(
+                datagram.data, arrived_seconds=datagram.arrived_seconds, open_frame=self._voice.open_frame
+            )
 
     def _learn(self, news: News, *, is_stale: bool) -> None:
         """Take note of news; that somebody began to speak while nobody listened proves nothing."""

@@ -98,18 +98,22 @@ class Waiting:
 
     async def _keep_place(self, ticket: Ticket, notice: Notice) -> bool:
         """Wait until it is the room's turn, and somebody is there to talk; return False when nobody is for too long."""
-        is_kept = False
+        has_turn = False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._mind_absence, nursery.cancel_scope)
             await ticket.wait_turn(lambda standing: notice.show(str(standing)))
-            self._call(notice)
-            with trio.move_on_after(self._place_seconds):
-                while not self._talkers():
-                    await self._looked.wait()
-                is_kept = True
-                self._waits(False)  # from now on, who leaves ends it
-            nursery.cancel_scope.cancel(reason="the wait is over")
-        return is_kept
+            has_turn = True
+            # Who was away before has the whole time from the call on.
+            nursery.cancel_scope.cancel(reason="the turn has come")
+        if not has_turn:
+            return False
+        self._call(notice)
+        with trio.move_on_after(self._place_seconds):
+            while not self._talkers():
+                await self._looked.wait()
+            self._waits(False)  # from now on, who leaves ends it
+            return True
+        return False
 
     def _call(self, notice: Notice) -> None:
         """Tell who wanted the conversation, or else somebody who is there, that it is their turn."""

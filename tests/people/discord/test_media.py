@@ -1,14 +1,16 @@
 """The voice connection's socket, read at the tick: what has come, since when it is here, and nothing else."""
 
+import errno
 import socket
 import sys
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
+from plexbridge.people.discord import media
 from plexbridge.people.discord.inbox import Inbox
 from plexbridge.people.discord.media import MediaConnection, MediaReader, make_telling
 
@@ -16,6 +18,8 @@ pytestmark = pytest.mark.live
 
 LINUX_ONLY = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells it")
 HOST = "127.0.0.1"
+SO_RXQ_OVFL = 40
+"""Linux's; Python has no name for it."""
 
 
 def udp_socket() -> socket.socket:
@@ -82,6 +86,24 @@ def test_a_datagram_is_as_old_as_its_time_in_the_systems_queue(wire: Wire) -> No
 
 
 @LINUX_ONLY
+def test_what_is_too_much_for_one_reading_is_as_old_in_the_next_one(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(media, "INBOX_LIMIT_DATAGRAMS", 1)
+    wire.say(b"one", b"two")
+    after_seconds = time.monotonic()
+    while time.monotonic() < after_seconds + 0.05:
+        pass
+    assert wire.read() == [b"one"]
+    wire.reader.read(wire.inbox)
+
+    (two,) = wire.inbox.take()[1]
+
+    assert two.data == b"two"
+    assert two.arrived_seconds <= after_seconds + 0.01
+
+
+@LINUX_ONLY
 def test_what_the_system_drops_is_counted(wire: Wire) -> None:
     wire.bot.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)  # the least that there can be
     wire.say(*[bytes(1000)] * 50)
@@ -92,6 +114,27 @@ def test_what_the_system_drops_is_counted(wire: Wire) -> None:
 
     assert wire.read() == [b"next"]
     assert wire.inbox.dropped == 50 - kept > 0
+
+
+class Choosy(socket.socket):
+    """A socket of a system that refuses the first option it is asked for."""
+
+    asked = 0
+
+    def setsockopt(self, *arguments: Any) -> None:
+        """Refuse, or set an option."""
+        self.asked += 1
+        if self.asked == 1:
+            raise OSError(errno.ENOPROTOOPT, "Protocol not available")
+        super().setsockopt(*arguments)
+
+
+@LINUX_ONLY
+def test_what_the_system_refuses_to_tell_costs_nothing_else() -> None:
+    with Choosy(socket.AF_INET, socket.SOCK_DGRAM) as choosy:
+        make_telling(choosy)
+
+        assert choosy.getsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL) == 1
 
 
 def test_a_socket_that_is_closed_replaced_or_missing_brings_nothing_and_raises_nothing(wire: Wire) -> None:

@@ -153,7 +153,7 @@ async def test_a_turn_is_kept_for_a_while_when_nobody_can_be_heard(autojump_cloc
         await trio.sleep(3)
         assert read(world, FAR_CHANNEL) == [
             FIRST_SENTENCE,
-            f"<@{BOB}> {CALL_SENTENCE} I keep the place for about a minute.",
+            f"<@{BOB}> {CALL_SENTENCE} I keep the place for about 10 seconds.",
         ]
         assert places(world) == set()
         world.discord.enter(EVE, THIRD_CHANNEL)
@@ -164,6 +164,33 @@ async def test_a_turn_is_kept_for_a_while_when_nobody_can_be_heard(autojump_cloc
         await world.rooms.changed()
         await trio.sleep(3)
         assert places(world) == {FAR_CHANNEL}
+
+
+async def test_who_was_away_when_called_has_the_whole_time_from_the_call_on(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        await enter(world, ada=CHANNEL, bob=FAR_CHANNEL)
+        world.discord.go(BOB)
+        await trio.sleep(PLACE_SECONDS - 3)
+        world.discord.go(ADA)
+        await trio.sleep(PLACE_SECONDS - 1)
+        assert world.discord.called == [BOB]
+        assert FORGONE_SENTENCE not in read(world, FAR_CHANNEL)
+        world.discord.enter(BOB, FAR_CHANNEL)
+        await trio.sleep(3)
+
+        assert places(world) == {FAR_CHANNEL}
+
+
+async def test_who_stays_away_after_the_call_loses_the_place(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        await enter(world, ada=CHANNEL, bob=FAR_CHANNEL)
+        world.discord.go(BOB)
+        await trio.sleep(PLACE_SECONDS - 3)
+        world.discord.go(ADA)
+        await trio.sleep(PLACE_SECONDS + 3)
+
+        assert read(world, FAR_CHANNEL)[-1] == FORGONE_SENTENCE
+        assert OTHER_GUILD not in world.rooms.rooms
 
 
 async def test_a_turn_that_nobody_takes_goes_to_the_next_one(autojump_clock: MockClock) -> None:
@@ -186,14 +213,14 @@ async def test_a_conversation_is_warned_and_ended_when_its_time_is_up_and_waits_
         await trio.sleep(SLOT_SECONDS)
         assert world.said == [], "nobody waits"
         await enter(world, bob=FAR_CHANNEL)
-        assert read(world, FAR_CHANNEL) == ["All models are taken. You are 1st in the queue, about a minute."]
-        assert read(world, CHANNEL) == ["Others are waiting for a speech model: your time is up in about a minute."]
+        assert read(world, FAR_CHANNEL) == ["All models are taken. You are 1st in the queue, about 10 seconds."]
+        assert read(world, CHANNEL) == ["Others are waiting for a speech model: your time is up in about 10 seconds."]
         await trio.sleep(SLOT_SECONDS / 2)
 
         assert places(world) == {FAR_CHANNEL}
         assert read(world, CHANNEL)[1:] == [
             TurnOver.user_message,
-            "All models are taken. You are 1st in the queue, about a minute.",
+            "All models are taken. You are 1st in the queue, about 20 seconds.",
         ]
         world.discord.go(BOB)
         await trio.sleep(3)

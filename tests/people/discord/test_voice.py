@@ -94,7 +94,7 @@ async def test_who_is_in_the_channel_is_heard_and_nobody_else(
     assert people.heard().unheard == len(TONE)
 
 
-async def test_what_was_said_long_before_the_first_tick_is_not_heard(
+async def test_what_was_said_long_before_the_first_tick_is_counted_and_not_heard(
     people: DiscordPeople, voice: FakeVoice, autojump_clock: MockClock
 ) -> None:
     people.set_heard({ADA})
@@ -103,6 +103,9 @@ async def test_what_was_said_long_before_the_first_tick_is_not_heard(
     await trio.sleep(5)
 
     assert max(await listen(people, voice, [])) == -120
+    assert people.summary().startswith(f"datagrams: stale {len(TONE)};")
+    assert max(await listen(people, voice, TONE)) > -20
+    assert people.summary().startswith(f"datagrams: datagrams {len(TONE)}, stale {len(TONE)};")
 
 
 async def test_who_has_left_is_forgotten(people: DiscordPeople, voice: FakeVoice, autojump_clock: MockClock) -> None:
