@@ -53,9 +53,10 @@ MAX_NAME_CHARS = 64
 TYPICAL_URL = "ws://localhost:8998/api/chat"
 """Where a PersonaPlex server on this machine listens; also the yardstick for a prompt's length."""
 
-RENEW_SECONDS: Mapping[Dialect, float | None] = {"personaplex": 240.0, "moshi": 330.0, "loopback": None}
-"""When a conversation leaves its link for a fresh one: PersonaPlex's context is a rolling 240 s, after which it has
-forgotten the persona; Moshi's Rust server ends a session at 360 s. The loopback forgets nothing."""
+RENEW_SECONDS: Mapping[Dialect, float | None] = {"personaplex": 220.0, "moshi": 330.0, "loopback": None}
+"""When a conversation leaves its link for a fresh one: PersonaPlex's context is a rolling 240 s, in which voice and
+persona take up to 20 s before the first word, and are the first to be forgotten; Moshi's Rust server ends a session at
+360 s. The loopback forgets nothing."""
 
 _QUERY_ITEM = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]{0,31})=.*[^=].*", re.DOTALL)
 

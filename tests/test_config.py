@@ -92,7 +92,7 @@ def test_every_key_of_a_model_is_taken_from_the_file() -> None:
 @pytest.mark.parametrize(
     ("keys", "seconds"),
     [
-        (GPU, 240.0),
+        (GPU, 220.0),
         (GPU + 'dialect = "moshi"\n', 330.0),
         ('dialect = "loopback"\n', None),
         (GPU + "renew_seconds = 100\n", 100.0),
