@@ -10,6 +10,8 @@ and those behind it in the queue don't wait for it where others are. `settle` ha
 3. While somebody waits and no model that works is free, one that does not work is given to the first of them, to see
    whether it works again: but only if nobody has a place at it, and its cool-down is over.
 
+A place that is left for a better one stays taken until its connection is closed.
+
 So a model that is taken is never touched, and nobody waits while one that works and will do is free. Which models work
 is the caller's knowledge (`health`). A *spare* is a second place, for the change to a fresh connection; it is to be had
 only while nobody waits whom it would do for.
@@ -37,6 +39,9 @@ class Seat:
     """Where its place is; None while it waits."""
     spare: str | None = None
     """Where its second place is."""
+    connected: str | None = None
+    """Where the connection of its first place is made, stands or says goodbye: taken, though the place may be another
+    one by now."""
     is_lost: bool = False
     """It has a place at a model that was lost under it, and no connection."""
 
@@ -88,6 +93,17 @@ class Placement:
     def resume(self, number: int) -> None:
         """Somebody connects to the model that they have a place at."""
         self._seats[number].is_lost = False
+        self.connect(number)
+
+    def connect(self, number: int) -> None:
+        """The model of somebody's place is taken until `disconnect`, even if they move to another one before."""
+        self._seats[number].connected = self._seats[number].model
+
+    def disconnect(self, number: int) -> bool:
+        """Somebody's connection is closed; return whether it was what kept a model taken."""
+        seat = self._seats[number]
+        closed, seat.connected = seat.connected, None
+        return closed not in (None, seat.model, seat.spare)
 
     def settle(self, *, working: Set[str], ready: Set[str]) -> list[int]:
         """Hand out what is free; return the numbers of those who were given a place.
@@ -117,8 +133,11 @@ class Placement:
     def swap(self, number: int) -> None:
         """The second place becomes the first one, and the first one the second."""
         seat = self._seats[number]
-        if seat.spare is not None:
-            seat.model, seat.spare = seat.spare, seat.model
+        if seat.spare is None:
+            return
+        if seat.connected == seat.model:
+            seat.connected = seat.spare
+        seat.model, seat.spare = seat.spare, seat.model
 
     def drop_spare(self, number: int) -> None:
         """Give the second place up; without one nothing happens."""
@@ -126,7 +145,12 @@ class Placement:
 
     def holders(self, model: str) -> int:
         """Return how many places at a model are taken."""
-        return sum((seat.model == model) + (seat.spare == model) for seat in self._seats.values())
+        return sum(
+            (seat.model == model)
+            + (seat.spare == model)
+            + (seat.connected == model and model not in (seat.model, seat.spare))
+            for seat in self._seats.values()
+        )
 
     def queue(self, trying: Set[int] = frozenset()) -> list[int]:
         """Return the numbers of those who wait, in the order in which they will get places.

@@ -126,6 +126,11 @@ class Pool:
         self.placement.resume(number)
         return self._backends[self._model(number)]
 
+    def disconnect(self, number: int) -> None:
+        """Somebody's connection to the model of the place, or of the place before, is closed."""
+        if self.placement.disconnect(number):
+            self._settle()
+
     def take_spare(self, number: int) -> Backend | None:
         """Return where somebody has a second place, if there is one."""
         name = self.placement.take_spare(number, working=self.working())
@@ -139,11 +144,15 @@ class Pool:
     async def try_model(self, number: int) -> None:
         """Try the model that somebody was given; who finds it dead waits again, unless there is another one by then."""
         name = self._model(number)
-        self.placement.lose(number)
-        self._settle()
-        result = await self._probe(self._backends[name])
+        self.placement.connect(number)
+        try:
+            self.placement.lose(number)
+            self._settle()
+            result = await self._probe(self._backends[name])
+        finally:
+            self.disconnect(number)
         if not isinstance(result, PlexbridgeError):
-            self.succeeded(number)
+            self._works(name)
             return
         self._leave_alone(name, trouble_of(result) or Trouble.FAILED)
         self._settle()
@@ -152,11 +161,7 @@ class Pool:
 
     def succeeded(self, number: int) -> None:
         """Somebody's model works."""
-        name = self._model(number)
-        if self._healths[name].trouble is not None:
-            logger.info("model %s works again", name)
-        self._healths[name].succeeded(trio.current_time())
-        self._settle()
+        self._works(self._model(number))
 
     def failed(self, number: int, failure: PlexbridgeError | None) -> bool:
         """Somebody's use of a model has ended; return whether there is another model to use at once."""
@@ -203,6 +208,12 @@ class Pool:
         self._turns.pop(number, None)
         del self._tickets[number]
         self.placement.leave(number)
+        self._settle()
+
+    def _works(self, name: str) -> None:
+        if self._healths[name].trouble is not None:
+            logger.info("model %s works again", name)
+        self._healths[name].succeeded(trio.current_time())
         self._settle()
 
     def _leave_alone(self, name: str, trouble: Trouble) -> None:

@@ -112,8 +112,11 @@ class Ticket:
             raise _turn_over()
         self._cause = None
         self._is_slow, self._pace_since_seconds = False, trio.current_time()
-        async with self._occupied(self._pool.resume(self._number)) as backend:
-            yield backend
+        try:
+            async with self._occupied(self._pool.resume(self._number)) as backend:
+                yield backend
+        finally:
+            self._pool.disconnect(self._number)
 
     @asynccontextmanager
     async def spare(self) -> AsyncIterator[Backend | None]:

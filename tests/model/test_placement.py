@@ -288,7 +288,10 @@ class Rooms(RuleBasedStateMachine):
         self.settle()
 
     @precondition(lambda self: self.present)
-    @rule(data=st.data(), how=st.sampled_from(["leave", "requeue", "first", "lose", "resume", "spare", "swap", "drop"]))
+    @rule(
+        data=st.data(),
+        how=st.sampled_from(["leave", "requeue", "first", "lose", "resume", "spare", "swap", "drop", "end"]),
+    )
     def act(self, data: st.DataObject, how: str) -> None:
         """Somebody who is there does something."""
         number = data.draw(st.sampled_from(sorted(self.present)))
@@ -308,6 +311,8 @@ class Rooms(RuleBasedStateMachine):
             assert spare is None or not any(self.core.seats[each].accepts(spare) for each in self.core.queue())
         elif how == "swap":
             self.core.swap(number)
+        elif how == "end":
+            self.core.disconnect(number)
         elif how == "drop":
             self.core.drop_spare(number)
         self.settle()
@@ -357,6 +362,11 @@ class Rooms(RuleBasedStateMachine):
     def no_model_has_more_rooms_than_places(self) -> None:
         held = Counter(seat.model for seat in self.core.seats.values() if seat.model)
         held += Counter(seat.spare for seat in self.core.seats.values() if seat.spare)
+        held += Counter(
+            seat.connected
+            for seat in self.core.seats.values()
+            if seat.connected and seat.connected not in (seat.model, seat.spare)
+        )
         for model, slots in self.slots.items():
             assert held[model] == self.core.holders(model) <= slots
 

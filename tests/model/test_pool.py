@@ -401,6 +401,38 @@ async def test_who_tries_a_model_keeps_the_place_in_the_queue_and_so_do_those_be
                 nursery.cancel_scope.cancel()
 
 
+async def test_a_model_that_is_left_stays_taken_until_its_connection_is_closed(autojump_clock: MockClock) -> None:
+    goodbye_seconds = 30.0
+
+    async def probe(backend: Backend) -> float | PlexbridgeError:
+        try:
+            await trio.sleep(60)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(goodbye_seconds)
+        return UNREACHABLE
+
+    models = [ModelConfig(name=name, url=f"ws://{name}/api/chat") for name in "ab"]
+    backends = [Backend(model, model.url, nowhere) for model in models]
+    pool = Pool(backends, slot_seconds=0.0, probe=probe, random=Random(1))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pool.run)
+        with pool.request(SECOND, SECOND, only="b") as ticket, pool.request(FIRST, FIRST) as first:
+            await end_use(first, UNREACHABLE, listened=False)
+            first.requeue()
+            nursery.start_soon(first.wait_turn, lambda standing: None)
+            await trio.sleep(5)
+            assert first.model == "a", "it tries it"
+            with pool.request(THIRD, THIRD) as third:
+                ticket.requeue()
+                await trio.sleep(1)
+                assert first.model == "b"
+                assert third.model is None, "its connection says goodbye"
+                await trio.sleep(goodbye_seconds)
+                assert third.model == "a"
+            nursery.cancel_scope.cancel()
+
+
 async def test_a_model_that_failed_is_tried_only_when_somebody_waits_and_no_other_is_free(
     autojump_clock: MockClock,
 ) -> None:
