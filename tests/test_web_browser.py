@@ -176,6 +176,47 @@ def test_a_refused_microphone_is_said_in_words(browser: Browser, address: str) -
         expect(page.get_by_role("button", name="Talk again")).to_be_enabled()
 
 
+SLOW_MICROPHONE = """{
+  const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  globalThis.tracks = [];
+  globalThis.opened = Promise.resolve();
+  navigator.mediaDevices.getUserMedia = async (wanted) => {
+    const stream = await ask(wanted);
+    tracks.push(...stream.getTracks());
+    await globalThis.opened;
+    return stream;
+  };
+}"""
+"""A microphone that the page gets once `opened` has happened; `tracks` are all that were ever opened."""
+
+
+def hold_microphones(page: Page, number: int) -> None:
+    """Choose that many microphones, one after another, none of which the page gets before `openIt()`."""
+    page.evaluate("void (globalThis.opened = new Promise((resolve) => { globalThis.openIt = resolve; }))")
+    before = page.evaluate("tracks.length")
+    for chosen in range(1, number + 1):
+        page.get_by_label("Microphone").select_option(index=chosen)
+        page.wait_for_function("wanted => tracks.length === wanted", arg=before + chosen)
+
+
+def test_a_microphone_that_comes_after_the_next_choice_or_the_end_is_switched_off(
+    browser: Browser, address: str
+) -> None:
+    with open_page(browser, address, SLOW_MICROPHONE) as page:
+        begin(page)
+        expect(page.locator("#input option")).not_to_have_count(1)
+        hold_microphones(page, 2)
+        page.evaluate("openIt()")
+        page.wait_for_function("tracks.filter((track) => track.readyState === 'live').length === 1")
+        assert page.evaluate("tracks.at(-1).readyState") == "live"
+
+        hold_microphones(page, 1)
+        page.get_by_role("button", name="End").click()
+        wait_state(page, "ended")
+        page.evaluate("openIt()")
+        page.wait_for_function("tracks.every((track) => track.readyState === 'ended')")
+
+
 def test_a_page_without_encryption_from_elsewhere_says_why_it_can_not_hear(browser: Browser, address: str) -> None:
     with open_page(browser, address) as page:
         page.route(
