@@ -217,6 +217,15 @@ def test_a_microphone_that_comes_after_the_next_choice_or_the_end_is_switched_of
         page.wait_for_function("tracks.every((track) => track.readyState === 'ended')")
 
 
+def test_a_sound_that_never_starts_is_said_in_words(browser: Browser, address: str) -> None:
+    with open_page(browser, address, "AudioContext.prototype.resume = () => new Promise(() => {});") as page:
+        page.get_by_role("button", name="Talk").click()
+        expect(page.get_by_role("status")).to_have_text("Starting the sound.")
+        wait_state(page, "ended")
+
+        expect(page.get_by_role("status")).to_contain_text("no loudspeaker was found")
+
+
 def test_a_page_without_encryption_from_elsewhere_says_why_it_can_not_hear(browser: Browser, address: str) -> None:
     with open_page(browser, address) as page:
         page.route(

@@ -18,6 +18,7 @@ const words = new Words(at("words"), at("spoken"));
 const PILLS = {
   idle: "Ready",
   asking: "Asking for the microphone",
+  starting: "Starting the sound",
   connecting: "Connecting",
   queue: "Waiting in the queue",
   preparing: "The model gets ready",

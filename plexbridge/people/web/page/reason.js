@@ -8,6 +8,7 @@ const MICROPHONE = {
   NotFoundError: "No microphone was found. Connect one, and press the button again.",
   NotReadableError: "The microphone can't be used: another program may have it. Close that, and press the button again.",
   OverconstrainedError: "The chosen microphone is not there any more. Choose another one, and press the button again.",
+  TimeoutError: "The sound could not be started: no loudspeaker was found. Connect one, and press the button again.",
 };
 
 /** Return what to say about an error from opening microphone and sound. */

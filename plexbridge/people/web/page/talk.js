@@ -2,8 +2,9 @@
  * One conversation, from the press of the button to its end: the microphone and the loudspeaker, and one connection
  * after another for as long as the person wants it.
  *
- * States: asking (for the microphone), connecting, queue, preparing, talking, reconnecting, ended. It ends for good when
- * the person says so, when the microphone goes away, or when the service says that another attempt would not help.
+ * States: asking (for the microphone), starting (the sound), connecting, queue, preparing, talking, reconnecting, ended.
+ * It ends for good when the person says so, when the microphone goes away, or when the service says that another attempt
+ * would not help.
  */
 
 import { Microphone } from "./capture.js";
@@ -17,6 +18,9 @@ import { Pauses } from "./retry.js";
 
 /** What a model does, as the page's states. */
 const MODEL_STATES = { connecting: "preparing", preparing: "preparing", lost: "preparing", live: "talking", behind: "talking" };
+
+/** A browser without a loudspeaker never starts the sound, and does not say so either. */
+const START_MS = 5000;
 
 export class Talk {
   #wishes;
@@ -98,10 +102,15 @@ export class Talk {
       onFrame: (frame) => this.#captured(frame),
       onLost: () => this.#over("The microphone has gone away. Connect it, and press the button again."),
     });
+    if (this.#isOver) {
+      this.#closeSound();
+      return;
+    }
+    this.#view.state("starting", "Starting the sound.");
     this.#microphone.isMuted = this.#isMuted;
     if (this.devices.output) await this.chooseOutput(this.devices.output).catch(() => {}); // It is gone: use the default.
     this.#speaker = await Speaker.open(this.#context, (report) => this.#reported(report));
-    await running;
+    await within(START_MS, running);
     if (this.#isOver) this.#closeSound();
   }
 
@@ -233,6 +242,19 @@ export class Talk {
     this.#microphone?.close();
     this.#speaker?.close();
     if (this.#context && this.#context.state !== "closed") void this.#context.close();
+  }
+}
+
+/** Await a promise for so long at most; raises a TimeoutError after that. */
+async function within(ms, promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new DOMException("too late", "TimeoutError")), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -13,7 +13,7 @@ test("a browser that has all it needs is fit, and each lack has its words", () =
 });
 
 test("what can be wrong with a microphone is told apart", () => {
-  const names = ["NotAllowedError", "NotFoundError", "NotReadableError", "OverconstrainedError", "AbortError"];
+  const names = ["NotAllowedError", "NotFoundError", "NotReadableError", "OverconstrainedError", "TimeoutError", "AbortError"];
   const words = names.map((name) => microphoneWords({ name }));
   assert.equal(new Set(words).size, names.length);
   assert.match(words[0], /refused/);
