@@ -16,6 +16,19 @@ export function microphoneWords(error) {
   return MICROPHONE[error?.name] ?? "The sound could not be started. Press the button to try again.";
 }
 
+const DEVICE = {
+  NotAllowedError: "this page may not use it",
+  NotFoundError: "it is not there any more",
+  OverconstrainedError: "it is not there any more",
+  NotReadableError: "another program may have it",
+};
+
+/** Return what to say when another `kind` of device was chosen in a conversation, and could not be used. */
+export function deviceWords(kind, error) {
+  const why = DEVICE[error?.name];
+  return `The chosen ${kind} can't be used${why ? `: ${why}` : ""}. The one before it stays in use.`;
+}
+
 /** Return why this browser can't hold a conversation here, or null when it can. `world` is its global object. */
 export function unfitWords(world) {
   if (!world.isSecureContext) return `This page can't hear you: ${SECURE}.`;

@@ -13,7 +13,7 @@ import { LoopDelay } from "./delay.js";
 import { Line } from "./line.js";
 import { RATE_HZ, levelDbfs } from "./message.js";
 import { Speaker } from "./playback.js";
-import { closeReason, microphoneWords, unreachableWords } from "./reason.js";
+import { closeReason, deviceWords, microphoneWords, unreachableWords } from "./reason.js";
 import { Pauses } from "./retry.js";
 
 /** What a model does, as the page's states. */
@@ -25,6 +25,9 @@ const START_MS = 5000;
 export class Talk {
   #wishes;
   #view;
+  #chosen;
+  /** What is heard and played on by now; "" is what the system prefers. */
+  #inUse = { input: "", output: "" };
   #codecName = "pcm16";
   #context = null;
   #microphone = null;
@@ -43,12 +46,13 @@ export class Talk {
    * and output.
    *
    * `view` has `state(name, words, details)`, `heard(level, clock)`, `played(levels, clock)`, `report(figures)`,
-   * `text(piece)`, `notice(sentence)`, `server(figures)` and `tokenRefused()`.
+   * `text(piece)`, `notice(sentence)`, `server(figures)`, `tokenRefused()` and
+   * `device(kind, id, words)`: the device in use from now on, and if it is not the chosen one, why.
    */
   constructor({ devices, ...wishes }, view) {
     this.#wishes = wishes;
     this.#view = view;
-    this.devices = devices;
+    this.#chosen = devices;
   }
 
   /** The audio context's clock, in samples; what levels are dated by. */
@@ -79,18 +83,33 @@ export class Talk {
     this.#over("You have ended the conversation.");
   }
 
-  /** Hear another microphone; return what to say when that fails. */
+  /** Hear another microphone; before there is one, it is the one to begin with. */
   async chooseInput(deviceId) {
+    this.#chosen.input = deviceId;
+    if (!this.#microphone) return;
     try {
-      await this.#microphone?.use(deviceId);
-      return null;
+      if (await this.#microphone.use(deviceId)) this.#used("input", deviceId, "");
     } catch (error) {
-      return microphoneWords(error);
+      this.#used("input", this.#inUse.input, deviceWords("microphone", error));
     }
   }
 
+  /** Play on another loudspeaker; before the sound is started, it is the one to begin with. */
   async chooseOutput(deviceId) {
-    await this.#context?.setSinkId?.(deviceId);
+    this.#chosen.output = deviceId;
+    if (!this.#speaker) return;
+    try {
+      await this.#context.setSinkId?.(deviceId);
+      if (deviceId === this.#chosen.output) this.#used("output", deviceId, "");
+    } catch (error) {
+      if (deviceId === this.#chosen.output) this.#used("output", this.#inUse.output, deviceWords("loudspeaker", error));
+    }
+  }
+
+  /** `words` say why it is not the one that was chosen. */
+  #used(kind, deviceId, words) {
+    this.#inUse[kind] = this.#chosen[kind] = deviceId;
+    if (!this.#isOver) this.#view.device(kind, deviceId, words);
   }
 
   async #openSound() {
@@ -98,7 +117,8 @@ export class Talk {
     this.#context.onstatechange = () => this.#resume();
     const running = this.#context.resume();
     this.#codecName = await chooseCodec();
-    this.#microphone = await Microphone.open(this.#context, this.devices.input, {
+    this.#inUse.input = this.#chosen.input;
+    this.#microphone = await Microphone.open(this.#context, this.#inUse.input, {
       onFrame: (frame) => this.#captured(frame),
       onLost: () => this.#over("The microphone has gone away. Connect it, and press the button again."),
     });
@@ -108,8 +128,9 @@ export class Talk {
     }
     this.#view.state("starting", "Starting the sound.");
     this.#microphone.isMuted = this.#isMuted;
-    if (this.devices.output) await this.chooseOutput(this.devices.output).catch(() => {}); // It is gone: use the default.
     this.#speaker = await Speaker.open(this.#context, (report) => this.#reported(report));
+    if (this.#chosen.output) await this.chooseOutput(this.#chosen.output);
+    if (this.#chosen.input !== this.#inUse.input) await this.chooseInput(this.#chosen.input);
     await within(START_MS, running);
     if (this.#isOver) this.#closeSound();
   }

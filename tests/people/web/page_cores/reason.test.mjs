@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { closeReason, microphoneWords, unfitWords, unreachableWords } from "../../../../plexbridge/people/web/page/reason.js";
+import { closeReason, deviceWords, microphoneWords, unfitWords, unreachableWords } from "../../../../plexbridge/people/web/page/reason.js";
 
 const FIT = { isSecureContext: true, navigator: { mediaDevices: { getUserMedia() {} } }, AudioWorkletNode: class {}, WebSocket: class {} };
 
@@ -18,6 +18,11 @@ test("what can be wrong with a microphone is told apart", () => {
   assert.equal(new Set(words).size, names.length);
   assert.match(words[0], /refused/);
   assert.match(words[1], /No microphone/);
+});
+
+test("a device that can't be changed to is named, with the reason where it is known", () => {
+  assert.match(deviceWords("microphone", { name: "NotReadableError" }), /chosen microphone .*another program.* stays in use/);
+  assert.match(deviceWords("loudspeaker", { name: "AbortError" }), /chosen loudspeaker can't be used\. /);
 });
 
 test("the service's own sentence is what people read", () => {
