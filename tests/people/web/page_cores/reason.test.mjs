@@ -36,7 +36,12 @@ test("it is tried again after what may pass, and not after what will not", () =>
   assert.match(closeReason(1006, "").words, /lost/);
 });
 
-test("a service that is gone, full, or out of reach offline are different sentences", () => {
-  const all = [unreachableWords(null, false), unreachableWords(null, true), unreachableWords(200, true)];
-  assert.equal(new Set(all).size, 3);
+test("a service that is gone, full, behind a broken proxy, or out of reach offline are different sentences", () => {
+  const all = [unreachableWords(null, false), ...[null, 200, 403, 502].map((status) => unreachableWords(status, true))];
+  assert.equal(new Set(all).size, 5);
+});
+
+test("an address that the service does not accept is said with its cure, and what can't be known is left open", () => {
+  for (const status of [403, 421]) assert.match(unreachableWords(status, true), /not accept this address.* web\.origins/);
+  assert.match(unreachableWords(200, true), /may be full, or .* web\.origins/);
 });
