@@ -203,7 +203,6 @@ async function loadOptions() {
   at("model").replaceChildren(new Option("Whichever is free", ""), ...options.models.map((name) => new Option(name, name)));
   at("voice").replaceChildren(...options.voices.map((name) => new Option(name, name)));
   at("voice").value = options.default_voice;
-  for (const radio of document.querySelectorAll("input[name=mode]")) radio.disabled = !options.modes.includes(radio.value);
 }
 
 at("talk").addEventListener("click", () => (isOver() ? begin() : talk.stop()));
