@@ -31,6 +31,9 @@ SPEECH_SECONDS = 2.0
 RECORDED_SECONDS = 4.0
 ATTEMPTS = 6
 """Another program on the machine may cost a moment of sound, and the delay changes there."""
+GOAL_MS = 60.0
+CALM_TARGET = "40 ms"
+"""What the playout buffer aims at where nothing has come late; the goal is one for such a moment."""
 TOKEN = "a-token-of-some-length"
 
 
@@ -80,15 +83,18 @@ def test_people_hear_themselves_and_read_the_true_delay(
         page.wait_for_timeout(1000)
         for _ in range(ATTEMPTS):
             record(page, RECORDED_SECONDS)
+            target = page.locator("#depth").inner_text().partition(" of ")[2]
             shown_ms, taps = shown_delay_ms(page), take_taps(page)
             _, correlation = find_lag(spoken, taps.played)
             inner = taps.heard[PEOPLE_RATE_HZ:-PEOPLE_RATE_HZ]
             delay_ms = (find_lag(inner, taps.played)[0] - PEOPLE_RATE_HZ) * 1000 / PEOPLE_RATE_HZ
-            if correlation >= 0.9 and abs(shown_ms - delay_ms) < 3:
+            is_calm = target == CALM_TARGET
+            if correlation >= 0.9 and abs(shown_ms - delay_ms) < 3 and (delay_ms <= GOAL_MS or not is_calm):
                 break
 
         assert correlation >= 0.9
         assert shown_ms == pytest.approx(delay_ms, abs=3)
+        assert delay_ms <= GOAL_MS or not is_calm
         expect(page.locator("#counters")).to_contain_text(codec)
         expect(page.locator("#round-trip")).to_contain_text("ms")
         for name in ("You", "Back"):
