@@ -1,5 +1,7 @@
 """`python -m benchmarks.browser [--short]`: how late a voice comes back in the browser, and how smoothly.
 
+Exits with 1 when the goal is missed.
+
 A Chromium without a screen talks to `plexbridge run` on this machine in loopback mode, with each codec. Recorders
 beside the page's own sound (tests/browser_taps.js) take what its microphone gives and what it plays, sample by sample
 on one clock; the delay is where the two correlate best, in windows of a second. It holds all that is between the two:
@@ -11,6 +13,7 @@ What microphone and loudspeaker themselves take comes on top, and no browser wit
 import argparse
 import os
 import re
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,8 +117,8 @@ def _number(page: Page, selector: str, pattern: str) -> float:
     return float(found.group(1))
 
 
-def main() -> None:
-    """Print the table."""
+def main() -> int:
+    """Print the table; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="8 s a codec, to see that it runs")
     seconds = SHORT_SECONDS if parser.parse_args().short else SECONDS
@@ -135,7 +138,8 @@ def main() -> None:
         print(each.row())
     is_met = all(np.median(each.delays_ms) <= GOAL_MS for each in results)
     print(f"\nThe goal is at most {GOAL_MS:.0f} ms: {'met' if is_met else 'NOT met'}.")
+    return 0 if is_met else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

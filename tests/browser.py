@@ -23,6 +23,7 @@ from tests.discord_bridge import Bridge, run_service
 CHROMIUM = "/usr/bin/chromium"
 TAPS = Path(__file__).parent / "browser_taps.js"
 TAPS_WORKLET = TAPS.with_name("browser_taps_worklet.js")
+POLICY = "Content Security Policy"
 PAGE_SECONDS = 15.0
 """How long anything may take to appear on the page."""
 expect.set_options(timeout=1000 * PAGE_SECONDS)
@@ -85,6 +86,8 @@ def port_of(address: str) -> int:
 def open_page(browser: Browser, address: str, *scripts: str, **options: object) -> Iterator[Page]:
     """Open the page in a context of its own, with its errors noted and asserted to be none at the end.
 
+    What its content security policy stops is an error too; the browser says that on the console only.
+
     `scripts` run before the page's own; `options` are those of `new_context`, where the microphone is granted unless
     they say otherwise.
     """
@@ -97,6 +100,7 @@ def open_page(browser: Browser, address: str, *scripts: str, **options: object) 
         page.set_default_timeout(1000 * PAGE_SECONDS)
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda said: errors.append(said.text) if POLICY in said.text else None)
         page.goto(address)
         yield page
         assert errors == []

@@ -31,6 +31,9 @@ SPEECH_SECONDS = 2.0
 RECORDED_SECONDS = 4.0
 ATTEMPTS = 6
 """Another program on the machine may cost a moment of sound, and the delay changes there."""
+GOAL_MS = 60.0
+CALM_TARGET = "40 ms"
+"""What the playout buffer aims at where nothing has come late; the goal is one for such a moment."""
 TOKEN = "a-token-of-some-length"
 
 
@@ -80,15 +83,18 @@ def test_people_hear_themselves_and_read_the_true_delay(
         page.wait_for_timeout(1000)
         for _ in range(ATTEMPTS):
             record(page, RECORDED_SECONDS)
+            target = page.locator("#depth").inner_text().partition(" of ")[2]
             shown_ms, taps = shown_delay_ms(page), take_taps(page)
             _, correlation = find_lag(spoken, taps.played)
             inner = taps.heard[PEOPLE_RATE_HZ:-PEOPLE_RATE_HZ]
             delay_ms = (find_lag(inner, taps.played)[0] - PEOPLE_RATE_HZ) * 1000 / PEOPLE_RATE_HZ
-            if correlation >= 0.9 and abs(shown_ms - delay_ms) < 3:
+            is_calm = target == CALM_TARGET
+            if correlation >= 0.9 and abs(shown_ms - delay_ms) < 3 and (delay_ms <= GOAL_MS or not is_calm):
                 break
 
         assert correlation >= 0.9
         assert shown_ms == pytest.approx(delay_ms, abs=3)
+        assert delay_ms <= GOAL_MS or not is_calm
         expect(page.locator("#counters")).to_contain_text(codec)
         expect(page.locator("#round-trip")).to_contain_text("ms")
         for name in ("You", "Back"):
@@ -174,6 +180,94 @@ def test_a_refused_microphone_is_said_in_words(browser: Browser, address: str) -
 
         expect(page.get_by_role("status")).to_contain_text("The microphone was refused.")
         expect(page.get_by_role("button", name="Talk again")).to_be_enabled()
+
+
+SLOW_MICROPHONE = """{
+  const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  globalThis.tracks = [];
+  globalThis.opened = Promise.resolve();
+  navigator.mediaDevices.getUserMedia = async (wanted) => {
+    const stream = await ask(wanted);
+    tracks.push(...stream.getTracks());
+    await globalThis.opened;
+    return stream;
+  };
+}"""
+"""A microphone that the page gets once `opened` has happened; `tracks` are all that were ever opened. Waiting for what
+they come to is code that does not come from the service, so its content security policy must not be in force."""
+
+
+def hold_microphones(page: Page, number: int) -> None:
+    """Choose that many microphones, one after another, none of which the page gets before `openIt()`."""
+    page.evaluate("void (globalThis.opened = new Promise((resolve) => { globalThis.openIt = resolve; }))")
+    before = page.evaluate("tracks.length")
+    for chosen in range(1, number + 1):
+        page.get_by_label("Microphone").select_option(index=chosen)
+        page.wait_for_function("wanted => tracks.length === wanted", arg=before + chosen)
+
+
+def test_a_microphone_that_comes_after_the_next_choice_or_the_end_is_switched_off(
+    browser: Browser, address: str
+) -> None:
+    with open_page(browser, address, SLOW_MICROPHONE, bypass_csp=True) as page:
+        begin(page)
+        expect(page.locator("#input option")).not_to_have_count(1)
+        hold_microphones(page, 2)
+        page.evaluate("openIt()")
+        page.wait_for_function("tracks.filter((track) => track.readyState === 'live').length === 1")
+        assert page.evaluate("tracks.at(-1).readyState") == "live"
+
+        hold_microphones(page, 1)
+        page.get_by_role("button", name="End").click()
+        wait_state(page, "ended")
+        page.evaluate("openIt()")
+        page.wait_for_function("tracks.every((track) => track.readyState === 'ended')")
+
+
+REFUSING_DEVICES = """{
+  const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  let asked = 0;
+  navigator.mediaDevices.getUserMedia = (wanted) =>
+    asked++ ? Promise.reject(new DOMException("", "NotReadableError")) : ask(wanted);
+  AudioContext.prototype.setSinkId = () => Promise.reject(new DOMException("", "NotFoundError"));
+}"""
+
+
+def test_a_refused_change_of_device_is_said_and_the_choice_goes_back(browser: Browser, address: str) -> None:
+    with open_page(browser, address, REFUSING_DEVICES) as page:
+        begin(page)
+        expect(page.locator("#input option")).not_to_have_count(1)
+        for name, why in (("Microphone", "another program may have it"), ("Loudspeaker", "it is not there any more")):
+            page.evaluate("document.querySelector('#output').append(new Option('Gone', 'gone'))")
+            page.get_by_label(name).select_option(index=1)
+            expect(page.get_by_role("status")).to_contain_text(f"The chosen {name.lower()} can't be used: {why}.")
+            expect(page.get_by_label(name)).to_have_value("")
+        wait_state(page, "talking")
+
+
+def test_a_microphone_chosen_while_the_first_one_is_asked_for_is_the_one_that_is_heard(
+    browser: Browser, address: str
+) -> None:
+    with open_page(browser, address, SLOW_MICROPHONE, bypass_csp=True) as page:
+        page.evaluate("void (globalThis.opened = new Promise((resolve) => { globalThis.openIt = resolve; }))")
+        page.get_by_role("radio", name="Do I hear myself?").check()
+        page.get_by_role("button", name="Talk").click()
+        page.wait_for_function("tracks.length === 1")
+        page.evaluate("navigator.mediaDevices.dispatchEvent(new Event('devicechange'))")
+        page.get_by_label("Microphone").select_option(index=1)
+        page.evaluate("openIt()")
+        wait_state(page, "talking")
+
+        assert page.evaluate("tracks.map((track) => track.readyState)") == ["ended", "live"]
+
+
+def test_a_sound_that_never_starts_is_said_in_words(browser: Browser, address: str) -> None:
+    with open_page(browser, address, "AudioContext.prototype.resume = () => new Promise(() => {});") as page:
+        page.get_by_role("button", name="Talk").click()
+        expect(page.get_by_role("status")).to_have_text("Starting the sound.")
+        wait_state(page, "ended")
+
+        expect(page.get_by_role("status")).to_contain_text("no loudspeaker was found")
 
 
 def test_a_page_without_encryption_from_elsewhere_says_why_it_can_not_hear(browser: Browser, address: str) -> None:

@@ -13,13 +13,20 @@ export class Microphone {
   #stream = null;
   #source = null;
   #isMuted = false;
+  /** Counts calls of `use`, and of `close`: a device that comes after the next one is not wanted any more. */
+  #wish = 0;
 
   /** `onFrame` gets `{clock, samples}` for each frame, and `onLost` is called when the device goes away. */
   static async open(context, deviceId, { onFrame, onLost }) {
     await context.audioWorklet.addModule(new URL("capture-worklet.js", import.meta.url));
     const microphone = new Microphone(context, onFrame);
     microphone.onLost = onLost;
-    await microphone.use(deviceId);
+    try {
+      await microphone.use(deviceId);
+    } catch (error) {
+      microphone.close();
+      throw error;
+    }
     return microphone;
   }
 
@@ -34,16 +41,30 @@ export class Microphone {
     this.#node.port.onmessage = ({ data }) => onFrame(data);
   }
 
-  /** Hear this device from now on; "" is the one that the system prefers. Raises what getUserMedia raises. */
+  /**
+   * Hear this device from now on; "" is the one that the system prefers. Raises what getUserMedia raises.
+   *
+   * Return false when another one was wished for meanwhile, or none any more: then this one is let go.
+   */
   async use(deviceId) {
+    const wish = ++this.#wish;
     const device = deviceId ? { deviceId: { exact: deviceId } } : {};
-    const stream = await navigator.mediaDevices.getUserMedia({ audio: { ...PROCESSING, channelCount: 1, ...device } });
+    const asked = navigator.mediaDevices.getUserMedia({ audio: { ...PROCESSING, channelCount: 1, ...device } });
+    const stream = await asked.catch((error) => {
+      if (wish === this.#wish) throw error;
+      return null;
+    });
+    if (wish !== this.#wish) {
+      stopTracks(stream);
+      return false;
+    }
     this.#release();
     this.#stream = stream;
     this.#track.enabled = !this.#isMuted;
     this.#track.onended = () => this.onLost();
     this.#source = this.#context.createMediaStreamSource(stream);
     this.#source.connect(this.#node);
+    return true;
   }
 
   /** The browser itself gives silence then, and shows that. */
@@ -58,6 +79,7 @@ export class Microphone {
   }
 
   close() {
+    this.#wish += 1;
     this.#release();
     this.#node.port.onmessage = null;
     this.#node.disconnect();
@@ -71,7 +93,11 @@ export class Microphone {
     this.#source?.disconnect();
     if (!this.#stream) return;
     this.#track.onended = null;
-    for (const track of this.#stream.getTracks()) track.stop();
+    stopTracks(this.#stream);
     this.#stream = null;
   }
+}
+
+function stopTracks(stream) {
+  for (const track of stream?.getTracks() ?? []) track.stop();
 }

@@ -18,6 +18,7 @@ const words = new Words(at("words"), at("spoken"));
 const PILLS = {
   idle: "Ready",
   asking: "Asking for the microphone",
+  starting: "Starting the sound",
   connecting: "Connecting",
   queue: "Waiting in the queue",
   preparing: "The model gets ready",
@@ -38,7 +39,9 @@ const view = {
     const wasOver = isOver();
     document.body.dataset.state = name;
     at("pill-words").textContent = PILLS[name];
-    if (at("status").textContent !== sentence) at("status").textContent = sentence;
+    said.state = sentence;
+    if (isOver()) said.refusals = {};
+    showStatus();
     at("place").hidden = place === undefined;
     at("place").textContent = place ?? "";
     at("talk-words").textContent = isOver() ? "Talk again" : name === "talking" ? "End" : "Stop";
@@ -80,12 +83,26 @@ const view = {
     plot.draw();
   },
 
+  device(kind, id, refusal) {
+    at(kind).value = id;
+    if (at(kind).selectedIndex < 0) at(kind).value = "";
+    said.refusals[kind] = refusal;
+    showStatus();
+  },
+
   tokenRefused() {
     token.forget();
     askForToken(true);
   },
 };
 const figures = { depthMs: 0 };
+/** What the status says: the state, and which devices were refused, until others are chosen. */
+const said = { state: "", refusals: {} };
+
+function showStatus() {
+  const sentences = [said.state, ...Object.values(said.refusals)].filter(Boolean).join(" ");
+  if (at("status").textContent !== sentences) at("status").textContent = sentences;
+}
 
 function isOver() {
   return ["idle", "ended"].includes(document.body.dataset.state);
@@ -186,7 +203,6 @@ async function loadOptions() {
   at("model").replaceChildren(new Option("Whichever is free", ""), ...options.models.map((name) => new Option(name, name)));
   at("voice").replaceChildren(...options.voices.map((name) => new Option(name, name)));
   at("voice").value = options.default_voice;
-  for (const radio of document.querySelectorAll("input[name=mode]")) radio.disabled = !options.modes.includes(radio.value);
 }
 
 at("talk").addEventListener("click", () => (isOver() ? begin() : talk.stop()));
@@ -194,10 +210,7 @@ at("mute").addEventListener("click", () => {
   at("mute").setAttribute("aria-pressed", String(!isMuted()));
   if (talk) talk.isMuted = isMuted();
 });
-at("input").addEventListener("change", async () => {
-  const refusal = isOver() ? null : await talk.chooseInput(at("input").value);
-  if (refusal) words.notice(refusal);
-});
+at("input").addEventListener("change", () => isOver() || void talk.chooseInput(at("input").value));
 at("output").addEventListener("change", () => isOver() || void talk.chooseOutput(at("output").value));
 at("prompt").addEventListener("change", () => persona.set(at("prompt").value));
 for (const radio of document.querySelectorAll("input[name=mode]")) radio.addEventListener("change", showMode);

@@ -8,11 +8,25 @@ const MICROPHONE = {
   NotFoundError: "No microphone was found. Connect one, and press the button again.",
   NotReadableError: "The microphone can't be used: another program may have it. Close that, and press the button again.",
   OverconstrainedError: "The chosen microphone is not there any more. Choose another one, and press the button again.",
+  TimeoutError: "The sound could not be started: no loudspeaker was found. Connect one, and press the button again.",
 };
 
 /** Return what to say about an error from opening microphone and sound. */
 export function microphoneWords(error) {
   return MICROPHONE[error?.name] ?? "The sound could not be started. Press the button to try again.";
+}
+
+const DEVICE = {
+  NotAllowedError: "this page may not use it",
+  NotFoundError: "it is not there any more",
+  OverconstrainedError: "it is not there any more",
+  NotReadableError: "another program may have it",
+};
+
+/** Return what to say when another `kind` of device was chosen in a conversation, and could not be used. */
+export function deviceWords(kind, error) {
+  const why = DEVICE[error?.name];
+  return `The chosen ${kind} can't be used${why ? `: ${why}` : ""}. The one before it stays in use.`;
 }
 
 /** Return why this browser can't hold a conversation here, or null when it can. `world` is its global object. */
@@ -45,9 +59,21 @@ export function closeReason(code, said) {
   return { words: said || words, isWorthTrying };
 }
 
-/** Return what to say when the service can't be reached at all; `status` is that of /healthz, null without an answer. */
+/** The service does not answer to the page's name, or what stands before it lets nobody in. */
+const REFUSED_STATUSES = [403, 421];
+
+/**
+ * Return what to say when the service can't be reached at all; `status` is that of /healthz, null without an answer.
+ *
+ * /healthz tells whether the service answers to the page's name. Whether it is full, or refuses the page's origin, it
+ * decides at /ws/voice, and browsers keep that answer from pages.
+ */
 export function unreachableWords(status, isOnline) {
   if (!isOnline) return "This device is offline.";
   if (status === null) return "The service can't be reached.";
-  return "The service is there, but takes nobody in: it may be full.";
+  if (REFUSED_STATUSES.includes(status)) {
+    return "The service does not accept this address. Its operator has to add it to web.origins.";
+  }
+  if (status >= 500) return "The service can't be reached: what stands before it gets no answer."; // It never says so itself.
+  return "The service is there, but takes nobody in here: it may be full, or its operator has to add this address to web.origins.";
 }

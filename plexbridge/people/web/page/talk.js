@@ -2,8 +2,9 @@
  * One conversation, from the press of the button to its end: the microphone and the loudspeaker, and one connection
  * after another for as long as the person wants it.
  *
- * States: asking (for the microphone), connecting, queue, preparing, talking, reconnecting, ended. It ends for good when
- * the person says so, when the microphone goes away, or when the service says that another attempt would not help.
+ * States: asking (for the microphone), starting (the sound), connecting, queue, preparing, talking, reconnecting, ended.
+ * It ends for good when the person says so, when the microphone goes away, or when the service says that another attempt
+ * would not help.
  */
 
 import { Microphone } from "./capture.js";
@@ -12,15 +13,21 @@ import { LoopDelay } from "./delay.js";
 import { Line } from "./line.js";
 import { RATE_HZ, levelDbfs } from "./message.js";
 import { Speaker } from "./playback.js";
-import { closeReason, microphoneWords, unreachableWords } from "./reason.js";
+import { closeReason, deviceWords, microphoneWords, unreachableWords } from "./reason.js";
 import { Pauses } from "./retry.js";
 
 /** What a model does, as the page's states. */
 const MODEL_STATES = { connecting: "preparing", preparing: "preparing", lost: "preparing", live: "talking", behind: "talking" };
 
+/** A browser without a loudspeaker never starts the sound, and does not say so either. */
+const START_MS = 5000;
+
 export class Talk {
   #wishes;
   #view;
+  #chosen;
+  /** What is heard and played on by now; "" is what the system prefers. */
+  #inUse = { input: "", output: "" };
   #codecName = "pcm16";
   #context = null;
   #microphone = null;
@@ -39,12 +46,13 @@ export class Talk {
    * and output.
    *
    * `view` has `state(name, words, details)`, `heard(level, clock)`, `played(levels, clock)`, `report(figures)`,
-   * `text(piece)`, `notice(sentence)`, `server(figures)` and `tokenRefused()`.
+   * `text(piece)`, `notice(sentence)`, `server(figures)`, `tokenRefused()` and
+   * `device(kind, id, words)`: the device in use from now on, and if it is not the chosen one, why.
    */
   constructor({ devices, ...wishes }, view) {
     this.#wishes = wishes;
     this.#view = view;
-    this.devices = devices;
+    this.#chosen = devices;
   }
 
   /** The audio context's clock, in samples; what levels are dated by. */
@@ -75,18 +83,33 @@ export class Talk {
     this.#over("You have ended the conversation.");
   }
 
-  /** Hear another microphone; return what to say when that fails. */
+  /** Hear another microphone; before there is one, it is the one to begin with. */
   async chooseInput(deviceId) {
+    this.#chosen.input = deviceId;
+    if (!this.#microphone) return;
     try {
-      await this.#microphone?.use(deviceId);
-      return null;
+      if (await this.#microphone.use(deviceId)) this.#used("input", deviceId, "");
     } catch (error) {
-      return microphoneWords(error);
+      this.#used("input", this.#inUse.input, deviceWords("microphone", error));
     }
   }
 
+  /** Play on another loudspeaker; before the sound is started, it is the one to begin with. */
   async chooseOutput(deviceId) {
-    await this.#context?.setSinkId?.(deviceId);
+    this.#chosen.output = deviceId;
+    if (!this.#speaker) return;
+    try {
+      await this.#context.setSinkId?.(deviceId);
+      if (deviceId === this.#chosen.output) this.#used("output", deviceId, "");
+    } catch (error) {
+      if (deviceId === this.#chosen.output) this.#used("output", this.#inUse.output, deviceWords("loudspeaker", error));
+    }
+  }
+
+  /** `words` say why it is not the one that was chosen. */
+  #used(kind, deviceId, words) {
+    this.#inUse[kind] = this.#chosen[kind] = deviceId;
+    if (!this.#isOver) this.#view.device(kind, deviceId, words);
   }
 
   async #openSound() {
@@ -94,14 +117,21 @@ export class Talk {
     this.#context.onstatechange = () => this.#resume();
     const running = this.#context.resume();
     this.#codecName = await chooseCodec();
-    this.#microphone = await Microphone.open(this.#context, this.devices.input, {
+    this.#inUse.input = this.#chosen.input;
+    this.#microphone = await Microphone.open(this.#context, this.#inUse.input, {
       onFrame: (frame) => this.#captured(frame),
       onLost: () => this.#over("The microphone has gone away. Connect it, and press the button again."),
     });
+    if (this.#isOver) {
+      this.#closeSound();
+      return;
+    }
+    this.#view.state("starting", "Starting the sound.");
     this.#microphone.isMuted = this.#isMuted;
-    if (this.devices.output) await this.chooseOutput(this.devices.output).catch(() => {}); // It is gone: use the default.
     this.#speaker = await Speaker.open(this.#context, (report) => this.#reported(report));
-    await running;
+    if (this.#chosen.output) await this.chooseOutput(this.#chosen.output);
+    if (this.#chosen.input !== this.#inUse.input) await this.chooseInput(this.#chosen.input);
+    await within(START_MS, running);
     if (this.#isOver) this.#closeSound();
   }
 
@@ -233,6 +263,19 @@ export class Talk {
     this.#microphone?.close();
     this.#speaker?.close();
     if (this.#context && this.#context.state !== "closed") void this.#context.close();
+  }
+}
+
+/** Await a promise for so long at most; raises a TimeoutError after that. */
+async function within(ms, promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new DOMException("too late", "TimeoutError")), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 
