@@ -115,7 +115,6 @@ class _Client:
             hello = parse_hello(await self._websocket.get_message())
             if not self._around.is_token(hello.token):
                 raise Refused(Code.UNAUTHORIZED, UNAUTHORIZED_SENTENCE)
-            logs.redact(hello.prompt or "")
             check_model(hello, self._around.pool)
             return hello
         return None
@@ -127,6 +126,7 @@ class _Client:
             ear = Mirror(self.downlink, self._levels, hello.codec)
         else:
             persona = persona_for(hello, self._around.persona)
+            logs.redact(hello.prompt or "", is_chosen=True)
             ear = WebPeople(self.downlink, self._levels, hello.codec, self._around.hearing)
             visit = Visit(hello, persona, ear, self.downlink, self._around, session=self._session)
         logger.info("a page has come: %s, %s", hello.mode.value, hello.codec.value)
