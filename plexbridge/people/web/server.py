@@ -1,7 +1,7 @@
 """The web server: connections, what they may ask for, and how they all end. A conversation closes its WebSocket itself.
 
-Each connection is served in its own guard, so that whatever a client does costs only itself. A client that asks nothing
-gives way to one that comes when there are too many, the longest waiting first.
+Each connection is served in its own guard, so that whatever a client does costs only itself. A client that asks nothing,
+or does not take its answer, gives way to one that comes when there are too many, the longest waiting first.
 """
 
 import logging
@@ -91,7 +91,8 @@ class Server:
         self._conversation_routes = websockets
         self._clients = clients
         self._tls = tls
-        self._waiting: dict[trio.CancelScope, None] = {}
+        self._waiting: dict[trio.CancelScope, bool] = {}
+        """Those that wait for their client, the longest first, and whether they are between two requests."""
         self._connections = 0
         self._places = 0
         self._conversations: set[trio.CancelScope] = set()
@@ -110,7 +111,8 @@ class Server:
     async def say_goodbye(self) -> None:
         """Take nobody in any more, and cancel all conversations; they have GOODBYE_SECONDS to end."""
         self._is_closing = True
-        for scope in (self._listening, *self._waiting, *self._conversations):
+        idle = [scope for scope, is_idle in self._waiting.items() if is_idle]
+        for scope in (self._listening, *idle, *self._conversations):
             scope.cancel(reason="the service stops")
         with trio.move_on_after(GOODBYE_SECONDS):
             while self._conversations:
@@ -136,9 +138,9 @@ class Server:
             await trio.aclose_forcefully(stream)
 
     def _make_room(self) -> None:
-        """Let the connection that has asked nothing for longest give way where there are too many.
+        """Let the connection that has waited for its client for longest give way where there are too many.
 
-        Raises GivenWay where all of them are being answered.
+        Raises GivenWay where plexbridge is at work on all of them.
         """
         if self._connections - self._places > CONNECTION_LIMIT:
             longest = next(iter(self._waiting), None)
@@ -168,22 +170,23 @@ class Server:
                 if request.path in self._conversation_routes:
                     await self._serve_websocket(stream, request, http.early_bytes)
                     break
-                if not await http.send_response(await self._answer(request)):
+                response = await self._answer(request)
+                if not await self._await_client(partial(http.send_response, response), is_idle=False):
                     break
                 await trio.sleep_until(pace.take(1, trio.current_time()))
         except Refused as refusal:
-            await http.send_response(refusal.response, is_last=True)
-        await linger(stream)
+            await self._await_client(partial(http.send_response, refusal.response, is_last=True), is_idle=False)
+        await self._await_client(partial(linger, stream), is_idle=False)
 
-    async def _await_client(self, act: Callable[[], Awaitable[Result]]) -> Result:
+    async def _await_client(self, act: Callable[[], Awaitable[Result]], *, is_idle: bool = True) -> Result:
         """Await what is the client's to do, as long as there is room for its connection.
 
-        Raises GivenWay.
+        An answer, which is not idle, is still sent when the service stops. Raises GivenWay.
         """
         with trio.CancelScope() as scope:
-            if self._is_closing:
+            if is_idle and self._is_closing:
                 raise GivenWay
-            self._waiting[scope] = None
+            self._waiting[scope] = is_idle
             try:
                 return await act()
             finally:

@@ -257,6 +257,27 @@ async def test_when_there_are_too_many_connections_the_one_that_has_waited_longe
     assert await talking.get_message() == "still here"
 
 
+async def test_clients_that_do_not_read_their_answers_give_way_the_longest_first(
+    server: Server, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    streams = []
+    for _ in range(CONNECTION_LIMIT):
+        stream, far_stream = lockstep_stream_pair()
+        nursery.start_soon(server.serve_stream, far_stream)
+        await stream.send_all(HELLO)
+        await wait_all_tasks_blocked()
+        streams.append(stream)
+
+    answer = await Client(server, nursery).connect().ask(HELLO)
+
+    assert (answer.status, trio.current_time()) == (200, 0)
+    await streams[0].receive_some()
+    assert (await streams[0].receive_some(), trio.current_time()) == (b"", 0), "it was closed behind what was on its way"
+    for _ in range(2):
+        assert (await streams[1].receive_some()).startswith(b"HTTP/1.1 200 ")
+        await streams[1].send_all(HELLO)
+
+
 async def test_when_all_connections_are_being_answered_a_new_one_is_turned_away(nursery: trio.Nursery) -> None:
     finish = trio.Event()
 
