@@ -1,7 +1,7 @@
 """The web server: connections, what they may ask for, and how they all end. A conversation closes its WebSocket itself.
 
 Each connection is served in its own guard, so that whatever a client does costs only itself. A client that asks nothing,
-or does not take its answer, gives way to one that comes when there are too many, the longest waiting first.
+or does not take its answer, gives way to one that comes when there are too many, the longest waiting first; so does a WebSocket without a hello.
 """
 
 import logging
@@ -56,7 +56,8 @@ SECURITY_HEADERS: Mapping[str, str] = {
 
 Result = TypeVar("Result")
 Route = Callable[[Request], Awaitable[Response]]
-Converse = Callable[[trio_websocket.WebSocketConnection], Awaitable[None]]
+Converse = Callable[[trio_websocket.WebSocketConnection, Callable[[], None]], Awaitable[None]]
+"""Holds a conversation; calls its second argument when the client has said hello and may stay."""
 
 
 class GivenWay(Exception):
@@ -94,7 +95,8 @@ class Server:
         self._waiting: dict[trio.CancelScope, bool] = {}
         """Those that wait for their client, the longest first, and whether they are between two requests."""
         self._connections = 0
-        self._places = 0
+        self._places: dict[trio.abc.Stream, bool] = {}
+        """Those of WebSockets, the longest first, and whether their client may stay."""
         self._conversations: set[trio.CancelScope] = set()
         self._has_ended = trio.Event()
         self._listening = trio.CancelScope()
@@ -142,7 +144,7 @@ class Server:
 
         Raises GivenWay where plexbridge is at work on all of them.
         """
-        if self._connections - self._places > CONNECTION_LIMIT:
+        if self._connections - len(self._places) > CONNECTION_LIMIT:
             longest = next(iter(self._waiting), None)
             if longest is None:
                 raise GivenWay
@@ -216,22 +218,40 @@ class Server:
         origin, host = request.headers.get("origin"), request.headers.get("host")
         if not self._access.allows_origin(origin, host=host):
             raise Refused(HTTPStatus.FORBIDDEN, "Pages of this origin may not talk here; see web.origins.")
-        if self._places >= self._clients:
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "Too many people are connected. Please try again later.")
-        self._places += 1
+        longest = self._take_place(stream)
         try:
+            if longest is not None:
+                await trio.aclose_forcefully(longest)
             async with open_websocket(stream, key, early_bytes) as websocket:
                 with trio.CancelScope() as conversation:
                     self._conversations.add(conversation)
                     if self._is_closing:
                         conversation.cancel(reason="the service stops")
                     try:
-                        await converse(websocket)
+                        await converse(websocket, partial(self._greet, stream))
                     finally:
                         self._conversations.remove(conversation)
                         self._has_ended.set()
         finally:
-            self._places -= 1
+            self._places.pop(stream, None)
+
+    def _take_place(self, stream: trio.abc.Stream) -> trio.abc.Stream | None:
+        """Take a place for a WebSocket; return the one that has to be closed for it, the longest without a hello.
+
+        Raises Refused.
+        """
+        longest = None
+        if len(self._places) >= self._clients:
+            longest = next((each for each, may_stay in self._places.items() if not may_stay), None)
+            if longest is None:
+                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "Too many people are connected. Please try again later.")
+            del self._places[longest]
+        self._places[stream] = False
+        return longest
+
+    def _greet(self, stream: trio.abc.Stream) -> None:
+        if stream in self._places:
+            self._places[stream] = True
 
 
 async def _shake_hands(stream: trio.SSLStream[trio.abc.Stream]) -> None:

@@ -296,6 +296,21 @@ async def test_when_all_connections_are_being_answered_a_new_one_is_turned_away(
     assert (await clients[0].receive()).body == b"at last"
 
 
+async def test_a_websocket_without_a_hello_gives_way_to_one_that_comes(
+    nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    server = make_server(greets=False)
+    first, second = [await Client(server, nursery).open_websocket() for _ in range(2)]
+
+    third = await Client(server, nursery).open_websocket()
+
+    with pytest.raises(ConnectionClosed):
+        await first.get_message()
+    for websocket in (second, third):
+        await websocket.send_message("here")
+        assert await websocket.get_message() == "here"
+
+
 async def test_messages_pass_a_websocket_both_ways(server: Server, nursery: trio.Nursery) -> None:
     websocket = await Client(server, nursery).open_websocket(origin=f"http://{HOST}")
 
