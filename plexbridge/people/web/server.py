@@ -40,6 +40,8 @@ GOODBYE_SECONDS = 1.0
 """For all conversations together, when the service stops."""
 SILENT_SECONDS = 60.0
 """After a fault of ours has been logged: a client may be able to repeat it as often as it likes."""
+SHOWN_CHARS = 100
+"""So much of what a client has sent stands in the log."""
 
 SECURITY_HEADERS: Mapping[str, str] = {
     # 'self' includes the WebSocket, in Chrome from 71 and Safari from 16 on. For older ones its address would have to
@@ -103,6 +105,8 @@ class Server:
         self._is_closing = False
         self._silent_until_seconds = -inf
         self._untold_faults = 0
+        self._refusals_told: dict[str, float] = {}
+        """When each kind of refusal was last logged."""
 
     async def serve(self, listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]) -> None:
         """Serve until cancelled, or until `say_goodbye` and the end of the last connection; closes the listeners."""
@@ -161,6 +165,15 @@ class Server:
         self._silent_until_seconds = now_seconds + SILENT_SECONDS
         self._untold_faults = 0
 
+    def _tell_refusal(self, kind: str, key: str, told: str | None = None) -> None:
+        """Log, at most once in SILENT_SECONDS, that a client was refused, and the key that may have to be changed."""
+        now_seconds = trio.current_time()
+        if now_seconds - self._refusals_told.get(kind, -inf) < SILENT_SECONDS:
+            return
+        self._refusals_told[kind] = now_seconds
+        shown = "".join(char if char.isprintable() else "?" for char in (told or "")[:SHOWN_CHARS])
+        logger.warning("the web front refuses a client: %s%s; see %s", kind, f' "{shown}"' if told else "", key)
+
     async def _serve_connection(self, stream: trio.abc.Stream) -> None:
         http = HttpConnection(stream, SECURITY_HEADERS)
         pace = Pace(per_second=REQUESTS_PER_SECOND, burst=REQUESTS_BURST)
@@ -197,6 +210,7 @@ class Server:
 
     def _check_host(self, request: Request) -> None:
         if not self._access.allows_host(request.headers.get("host")):
+            self._tell_refusal("it asks for the name", "web.origins", request.headers.get("host"))
             raise Refused(
                 HTTPStatus.MISDIRECTED_REQUEST,
                 "plexbridge does not answer to this name. Its operator can add the page's address to web.origins.",
@@ -217,6 +231,7 @@ class Server:
         key = find_key(request)
         origin, host = request.headers.get("origin"), request.headers.get("host")
         if not self._access.allows_origin(origin, host=host):
+            self._tell_refusal("its page is of the origin", "web.origins", origin)
             raise Refused(HTTPStatus.FORBIDDEN, "Pages of this origin may not talk here; see web.origins.")
         longest = self._take_place(stream)
         try:
@@ -244,6 +259,7 @@ class Server:
         if len(self._places) >= self._clients:
             longest = next((each for each, may_stay in self._places.items() if not may_stay), None)
             if longest is None:
+                self._tell_refusal("all places are taken", "web.clients")
                 raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "Too many people are connected. Please try again later.")
             del self._places[longest]
         self._places[stream] = False

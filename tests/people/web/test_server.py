@@ -242,6 +242,33 @@ async def test_a_fault_that_comes_again_and_again_is_logged_once_a_minute_with_i
     assert [" 4 " in record.getMessage() for record in caplog.records] == [False, True]
 
 
+async def test_refusals_are_logged_once_a_minute_with_what_was_asked_and_the_key_to_change(
+    server: Server, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture, autojump_clock: object
+) -> None:
+    async def refuse() -> list[str]:
+        caplog.clear()
+        for request in (
+            get("/hello", host="voice.example" + "x" * 200),
+            UPGRADE.replace(b"Host:", b"Origin: http://other.example\xad\r\nHost:"),
+            UPGRADE,
+        ):
+            assert (await Client(server, nursery).connect().ask(request)).status in (403, 421, 503)
+        return [record.getMessage().removeprefix("the web front refuses a client: ") for record in caplog.records]
+
+    for _ in range(2):
+        await Client(server, nursery).open_websocket()
+    told = [
+        f'it asks for the name "voice.example{"x" * 87}"; see web.origins',
+        'its page is of the origin "http://other.example?"; see web.origins',
+        "all places are taken; see web.clients",
+    ]
+
+    assert await refuse() == told
+    assert await refuse() == []
+    await trio.sleep(SILENT_SECONDS)
+    assert await refuse() == told
+
+
 async def test_when_there_are_too_many_connections_the_one_that_has_waited_longest_gives_way(
     server: Server, nursery: trio.Nursery
 ) -> None:
