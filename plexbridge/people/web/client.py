@@ -150,7 +150,7 @@ class _Client:
                     await self._read(hello, ear, visit)
         finally:
             ear.close()
-            logger.info("a page has gone: %s", _counts(self._traffic(ear)))
+            logger.info("a page has gone: %s, lost texts %s", _counts(self._traffic(ear)), self.downlink.lost_texts)
         return self._ending or GONE
 
     async def _read(self, hello: Hello, ear: Mirror | WebPeople, visit: Visit | None) -> None:
