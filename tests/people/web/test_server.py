@@ -299,7 +299,7 @@ async def test_clients_that_do_not_read_their_answers_give_way_the_longest_first
 
     assert (answer.status, trio.current_time()) == (200, 0)
     await streams[0].receive_some()
-    assert (await streams[0].receive_some(), trio.current_time()) == (b"", 0), "it was closed behind what was on its way"
+    assert (await streams[0].receive_some(), trio.current_time()) == (b"", 0), "closed behind what was on its way"
     for _ in range(2):
         assert (await streams[1].receive_some()).startswith(b"HTTP/1.1 200 ")
         await streams[1].send_all(HELLO)
