@@ -274,7 +274,7 @@ async def test_a_port_that_a_running_plexbridge_answers_at_is_fine(
 
     async with open_door(WebConfig(port=0)) as door:
         port = int(door.address.rpartition(":")[2].strip("/"))
-        nursery.start_soon(partial(trio.serve_listeners, serve, list(door.listeners)))  # type: ignore[arg-type]
+        nursery.start_soon(partial(trio.serve_listeners, serve, list(door.listeners)))
 
         line = await line_for_web(WebConfig(port=port))
 

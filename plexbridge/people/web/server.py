@@ -1,8 +1,8 @@
 """The web server: connections, what they may ask for, and how they all end. A conversation closes its WebSocket itself.
 
-Each connection is served in its own guard, so that whatever a client does costs only itself. A client that asks nothing,
-or does not take its answer, gives way to one that comes when there are too many, the longest waiting
-first; so does a WebSocket without a hello.
+Each connection is served in its own guard, so that whatever a client does costs only itself. A client that asks
+nothing, or does not take its answer, gives way to one that comes when there are too many, the longest waiting first; so
+does a WebSocket without a hello.
 """
 
 import logging
