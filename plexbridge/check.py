@@ -41,7 +41,7 @@ from plexbridge.model.request import build_request, parse_address
 from plexbridge.model.voices import VOICES
 from plexbridge.people.discord.library import CURE, check_library
 from plexbridge.people.web.access import is_loopback
-from plexbridge.people.web.door import open_door
+from plexbridge.people.web.door import is_healthy, open_door
 from plexbridge.speech.engines import open_engine, prove
 
 Probe = Callable[[ModelConfig], Awaitable[float | PlexbridgeError]]
@@ -193,6 +193,8 @@ async def _web_finding(web: WebConfig) -> Finding:
             address = door.address if web.port else f"a free port of {web.host}"
     except ConfigError as error:
         name, _, rest = error.faults[0].partition(": ")
+        if name == "web.port" and await is_healthy(web):
+            return Finding(Verdict.OK, "web", f"port {web.port} is in use by a running plexbridge")
         found, _, cure = rest.removeprefix("found ").partition(": ")
         return Finding(Verdict.FAIL, name, found, cure)
     who = "for who has the token" if web.token is not None else "no token, for this machine only"

@@ -34,12 +34,15 @@ MAX_SECRETS = 256
 
 MIN_SECRET_CHARS = 4
 """Shorter ones stand in every second line by chance, and are not replaced."""
+MIN_CHOSEN_CHARS = 12
+"""The same for what people choose: nobody is to blank the log's own words."""
 
 MAX_MESSAGE_CHARS = 4_000
 MAX_TRACEBACK_CHARS = 20_000
 """What is longer is cut: an error's text may come from a server, up to a megabyte of it."""
 
 _OUR_LOGGER = "plexbridge"
+_SPACE = re.compile(r"[\s|]+")
 _LEVELS = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -82,12 +85,14 @@ def release() -> None:
     logging.captureWarnings(False)
 
 
-def redact(secret: str, *, is_lasting: bool = False) -> None:
+def redact(secret: str, *, is_lasting: bool = False, is_chosen: bool = False) -> None:
     """Replace `secret` by `***` in every line from now on; registering it again makes it the newest.
 
-    Tokens and keys are lasting: they never give way to the prompts of many conversations.
+    Tokens and keys are lasting: they never give way to the prompts of many conversations. What people choose is
+    replaced from MIN_CHOSEN_CHARS on.
     """
-    _redactor.add(secret, is_lasting=is_lasting)
+    if not is_chosen or len(secret.strip()) >= MIN_CHOSEN_CHARS:
+        _redactor.add(secret, is_lasting=is_lasting)
 
 
 def lost_records() -> int:
@@ -100,15 +105,31 @@ class _Secret:
 
     def __init__(self, text: str) -> None:
         words = text.split()
-        # As it is, on one line, and indented, which in an exception group is done with bars.
-        self._spaced = re.compile(r"[\s|]+".join(re.escape(word) for word in words))
-        self._encoded = tuple(sorted(set(_encodings(text)) | set(_encodings(" ".join(words))), key=len, reverse=True))
+        spellings = {each for one in {text, " ".join(words)} for each in (one, *_encodings(one))}
+        self._spellings = tuple(sorted(spellings, key=len, reverse=True))
+        # A pattern of its words would take tens of milliseconds to compile for a long text.
+        self._squeezed = _SPACE.sub("", text) if len(words) > 1 else ""
 
     def clean(self, text: str) -> str:
         """Return `text` without the secret."""
-        for encoding in self._encoded:
-            text = text.replace(encoding, "***")
-        return self._spaced.sub("***", text)
+        for spelling in self._spellings:
+            text = text.replace(spelling, "***")
+        return self._clean_spaced(text) if self._squeezed and len(text) > len(self._squeezed) else text
+
+    def _clean_spaced(self, text: str) -> str:
+        """Replace it broken and indented in any way, too, which in an exception group is done with bars."""
+        squeezed = _SPACE.sub("", text)
+        start = squeezed.find(self._squeezed)
+        if start < 0:
+            return text
+        positions = [position for position, char in enumerate(text) if not _SPACE.match(char)]
+        pieces, told = [], 0
+        while start >= 0:
+            end = start + len(self._squeezed)
+            pieces += [text[told : positions[start]], "***"]
+            told = positions[end - 1] + 1
+            start = squeezed.find(self._squeezed, end)
+        return "".join((*pieces, text[told:]))
 
 
 def _encodings(text: str) -> Iterator[str]:

@@ -216,7 +216,7 @@ class _Relay:
         """Return the persona, with the model's last words behind its prompt if that is wanted and they fit."""
         persona = self._terms.persona
         words = self._people.words.recall(trio.current_time()) if self._terms.renewal.recap else ""
-        logs.redact(words)
+        logs.redact(words, is_chosen=True)
         prompt = with_recap(persona.prompt, words)
         try:
             build_request(dialect=backend.model.dialect, url=backend.url, voice=persona.voice, prompt=prompt)

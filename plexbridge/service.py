@@ -157,7 +157,7 @@ async def reserve_link(backend: Backend, persona: PersonaConfig, watch: Callable
     Raises ModelBusy, RequestError and LinkError, some of it in exception groups: see `Failures`.
     """
     model = backend.model
-    logs.redact(persona.prompt)
+    logs.redact(persona.prompt, is_chosen=True)
     request = build_request(dialect=model.dialect, url=backend.url, voice=persona.voice, prompt=persona.prompt)
     with hold_model(backend.url, sessions=model.sessions):
         async with open_link(request, backend.dial, handshake_seconds=model.handshake_seconds, watch=watch) as link:

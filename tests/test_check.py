@@ -3,9 +3,11 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
 import trustme
 from pydantic import SecretStr
 
@@ -259,6 +261,24 @@ async def test_a_port_in_use_fails_with_what_to_do() -> None:
         f"FAIL  web.port: {port}, expected a free port, as this one is in use — "
         "stop the other program or set another port, 0 for any"
     )
+
+
+@pytest.mark.parametrize(("answer", "is_ours"), [(b"ok", True), (b"hello", False)])
+async def test_a_port_that_a_running_plexbridge_answers_at_is_fine(
+    answer: bytes, is_ours: bool, nursery: trio.Nursery
+) -> None:
+    async def serve(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.receive_some()
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(answer), answer))
+
+    async with open_door(WebConfig(port=0)) as door:
+        port = int(door.address.rpartition(":")[2].strip("/"))
+        nursery.start_soon(partial(trio.serve_listeners, serve, list(door.listeners)))
+
+        line = await line_for_web(WebConfig(port=port))
+
+    assert line.startswith("FAIL" if not is_ours else f"ok    web: port {port} is in use by a running plexbridge")
 
 
 async def test_a_certificate_that_can_not_be_read_fails(tmp_path: Path) -> None:

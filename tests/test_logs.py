@@ -404,3 +404,22 @@ def test_above_the_limit_the_secret_registered_longest_ago_gives_way_but_no_last
 
     shown = [line.partition("[-] ")[2].partition(": ") for line in stream.getvalue().splitlines()]
     assert [name for name, _, text in shown if text != "***"] == ["prompt-001"]
+
+
+def test_a_secret_broken_over_lines_in_any_way_leaves_no_remainder(secret: str, stream: io.StringIO) -> None:
+    configure(stream)
+    logs.redact(secret)
+
+    OURS.info("<%s> and <%s>", "\n  | ".join(secret.split()), "\t".join(secret.split()))
+
+    assert "[-] <***> and <***>" in stream.getvalue()
+
+
+def test_what_people_choose_can_not_blank_the_words_of_the_log(stream: io.StringIO) -> None:
+    configure(stream)
+    logs.redact("left alone", is_chosen=True)
+    logs.redact("you are a kind goat", is_chosen=True)
+
+    OURS.info("left alone: you are a kind goat")
+
+    assert "[-] left alone: ***" in stream.getvalue()

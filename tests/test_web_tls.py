@@ -49,7 +49,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with run_web(
         folder, WEB_HOST="0.0.0.0", WEB_TOKEN=TOKEN, WEB_CERTIFICATE=str(paths.cert), WEB_KEY=str(paths.key)
     ) as (bridge, address):
-        assert address.startswith("https://0.0.0.0:")
+        assert address.startswith(f"https://{socket.gethostname()}:")
         yield Service(bridge, port_of(address), ssl.create_default_context(cafile=str(paths.authority)))
 
 

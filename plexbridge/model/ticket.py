@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Self
 
 import trio
 
-from plexbridge.errors import ModelSlow, PlexbridgeError, TurnOver
+from plexbridge.errors import ModelRefused, ModelSlow, PlexbridgeError, TurnOver
 from plexbridge.model.conversation import State
+from plexbridge.model.health import trouble_of
 from plexbridge.model.standing import Standing
 from plexbridge.service import Backend
 
@@ -22,6 +23,9 @@ REFRESH_SECONDS = 5.0
 """How often it is looked at whether what a waiting person was told still holds."""
 SLOW_SECONDS = 15.0
 """A model that is too slow for so long without a break is not going to catch up."""
+VAIN_LIMIT = 3
+"""So many talks in a row that failed before a model listened, though it was found to work before each, have a cause of
+their own, such as a persona that no model takes."""
 
 
 class Ticket:
@@ -36,6 +40,8 @@ class Ticket:
         """Since when it is so slow, or is not."""
         self._cause: PlexbridgeError | None = None
         """Why the present use of a model was ended."""
+        self._vain_talks = 0
+        """How many have failed in a row without a model that listened."""
 
     def __enter__(self) -> Self:
         return self
@@ -59,6 +65,17 @@ class Ticket:
     def may_wait(self) -> bool:
         """Whether some model works that will do, so that it is worth waiting for one."""
         return any(self._pool.placement.seats[self._number].accepts(model) for model in self._pool.working())
+
+    def may_wait_after(self, failure: PlexbridgeError | None) -> bool:
+        """Whether to wait for another model after a talk that has ended so.
+
+        Not after what would happen there too: a refusal is for the persona, which a probe with the configured one
+        does not find, so that who waited would have the model tried for ever, and keep it from others.
+        """
+        if trouble_of(failure) is None or isinstance(failure, ModelRefused):
+            return False
+        self._vain_talks += 1
+        return self._vain_talks < VAIN_LIMIT and self.may_wait
 
     async def wait_turn(self, tell: Callable[[Standing], None]) -> None:
         """Wait until there is a place at a model that works; `tell` is given the place in the queue when it changes.
@@ -144,6 +161,7 @@ class Ticket:
 
     def listens(self) -> None:
         """The model of the place has shaken hands."""
+        self._vain_talks = 0
         self._pool.succeeded(self._number)
 
     def failed(self, failure: PlexbridgeError | None) -> bool:

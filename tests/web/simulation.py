@@ -162,7 +162,7 @@ class World:
             websocket = await request.accept()
             self.on_serving(trio.lowlevel.current_task())
             with scope:
-                await converse(websocket, self.around)
+                await converse(websocket, lambda: None, self.around)
             nursery.cancel_scope.cancel(reason="served")
         await stream.aclose()
         self.served += 1

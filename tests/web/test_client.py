@@ -12,10 +12,15 @@ import trio
 import trio_websocket
 from trio.testing import MockClock
 
+from plexbridge import leg
 from plexbridge.audio.opus import Decoder
 from plexbridge.audio.pcm import level_dbfs
+from plexbridge.config import PersonaConfig
+from plexbridge.errors import ModelBusy, ModelRefused
+from plexbridge.model import loopback
 from plexbridge.people.web.messages import HEADER
 from plexbridge.people.web.voice import WebPeople
+from plexbridge.service import Backend, reserve_link
 from tests.web.simulation import TOKEN, World, open_world, opus_packets, pcm_frames
 from tests.web.visitor import Visitor
 
@@ -366,6 +371,38 @@ async def test_a_model_that_can_not_be_had_ends_the_connection_with_the_reason(a
                 "model_failed",
                 "The speech model can't be reached. Please try again later.",
             )
+
+
+async def test_a_voice_that_no_model_has_ends_the_connection_and_the_free_model_is_there_for_others(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loopback, "_is_usable", lambda query: query["voice_prompt"] != ["nosuch.pt"])
+    async with open_world(["a", "b"]) as world, world.enter("model") as first:
+        await first.wait_for("ready")
+        async with world.enter("model", voice="nosuch.pt") as visitor:
+            assert await visitor.wait_closed() == 4502
+            assert visitor.of("error")[0]["message"] == ModelRefused.user_message
+        async with world.enter("model") as other:
+            assert (await other.wait_for("ready"))["model"] == "b"
+        assert len(world.models["b"].requests) <= 3, "refused, tried and used"
+
+
+async def test_a_persona_that_breaks_each_call_is_given_up_while_others_can_have_the_model(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reserve(backend: Backend, persona: PersonaConfig, *arguments: Any) -> Any:
+        if persona.voice == "nosuch.pt":
+            raise ModelBusy("it never gets ready")
+        return reserve_link(backend, persona, *arguments)
+
+    monkeypatch.setattr(leg, "reserve_link", reserve)
+    async with open_world(["a", "b"]) as world, world.enter("model") as first:
+        await first.wait_for("ready")
+        async with world.enter("model", voice="nosuch.pt") as visitor:
+            assert await visitor.wait_closed() == 4502
+            assert visitor.of("error")[0]["message"] == ModelBusy.user_message
+        async with world.enter("model") as other:
+            assert (await other.wait_for("ready"))["model"] == "b"
 
 
 async def test_a_fault_of_plexbridge_ends_one_connection_and_tells_nothing_of_itself(

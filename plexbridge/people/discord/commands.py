@@ -219,7 +219,7 @@ class Commands:
         prompt = clean_prompt(request.text)
         if not prompt:
             raise RequestError("Say who the speech model is to be, as in /persona You are a patient teacher.")
-        logs.redact(prompt)
+        logs.redact(prompt, is_chosen=True)
         self._check_persona(prompt)
         async with _bounded():
             await self._settings.set_prompt(person_id(request.user_id), prompt)

@@ -16,7 +16,6 @@ import trio
 from plexbridge.audio.hearing import HearingSettings
 from plexbridge.audio.pcm import FRAME_SECONDS
 from plexbridge.errors import PlexbridgeError, TurnOver
-from plexbridge.model.health import trouble_of
 from plexbridge.model.pool import Pool
 from plexbridge.model.standing import Standing
 from plexbridge.model.ticket import Ticket
@@ -207,7 +206,7 @@ class Room:
             if isinstance(failure, TurnOver):
                 self.chat.say(failure.user_message)
                 ticket.requeue()
-            elif trouble_of(failure) is not None and ticket.may_wait:
+            elif ticket.may_wait_after(failure):
                 ticket.requeue(is_first=True)  # other models work, and are taken
             else:
                 return failure

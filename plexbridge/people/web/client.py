@@ -8,6 +8,7 @@ only itself: nothing is raised from here but cancellation, which means that plex
 
 import logging
 import secrets
+from collections.abc import Callable
 from dataclasses import asdict, replace
 
 import trio
@@ -61,12 +62,15 @@ LEFT = Ending(GOODBYE_CODE, bye_message(BYE_SENTENCE))
 STOPPING = Ending(STOPPING_CODE, bye_message(STOPPING_SENTENCE))
 
 
-async def converse(websocket: trio_websocket.WebSocketConnection, around: Surroundings) -> None:
+async def converse(
+    websocket: trio_websocket.WebSocketConnection, greet: Callable[[], None], around: Surroundings
+) -> None:
     """Serve one page until it leaves, fails or is cancelled, and close its WebSocket; that takes half a second at most.
 
+    `greet` is called when it has said a hello that is accepted.
     The WebSocket's reader has to run for so long; the stream below it is the caller's to close in any case.
     """
-    client = _Client(websocket, around)
+    client = _Client(websocket, greet, around)
     ending = STOPPING
     async with trio.open_nursery() as nursery:
         nursery.start_soon(client.downlink.run)
@@ -79,7 +83,10 @@ async def converse(websocket: trio_websocket.WebSocketConnection, around: Surrou
 class _Client:
     """What is known of one page, and what it is served with."""
 
-    def __init__(self, websocket: trio_websocket.WebSocketConnection, around: Surroundings) -> None:
+    def __init__(
+        self, websocket: trio_websocket.WebSocketConnection, greet: Callable[[], None], around: Surroundings
+    ) -> None:
+        self._accept = greet
         self.downlink = Downlink(websocket)
         self._websocket = websocket
         self._around = around
@@ -115,8 +122,8 @@ class _Client:
             hello = parse_hello(await self._websocket.get_message())
             if not self._around.is_token(hello.token):
                 raise Refused(Code.UNAUTHORIZED, UNAUTHORIZED_SENTENCE)
-            logs.redact(hello.prompt or "")
             check_model(hello, self._around.pool)
+            self._accept()
             return hello
         return None
 
@@ -127,6 +134,7 @@ class _Client:
             ear = Mirror(self.downlink, self._levels, hello.codec)
         else:
             persona = persona_for(hello, self._around.persona)
+            logs.redact(hello.prompt or "", is_chosen=True)
             ear = WebPeople(self.downlink, self._levels, hello.codec, self._around.hearing)
             visit = Visit(hello, persona, ear, self.downlink, self._around, session=self._session)
         logger.info("a page has come: %s, %s", hello.mode.value, hello.codec.value)
@@ -142,7 +150,7 @@ class _Client:
                     await self._read(hello, ear, visit)
         finally:
             ear.close()
-            logger.info("a page has gone: %s", _counts(self._traffic(ear)))
+            logger.info("a page has gone: %s, lost texts %s", _counts(self._traffic(ear)), self.downlink.lost_texts)
         return self._ending or GONE
 
     async def _read(self, hello: Hello, ear: Mirror | WebPeople, visit: Visit | None) -> None:

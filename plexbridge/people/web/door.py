@@ -21,6 +21,11 @@ SEND_BUFFER_BYTES = 32 * 1024
 """Of each connection, which inherits it; Linux takes it twice. What a client does not read waits there: about as much
 sound as a page may be late by, instead of megabytes, which are minutes."""
 
+HEALTH_SECONDS = 2.0
+HEALTH_LIMIT_BYTES = 4096
+_NEAREST = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Where a front that listens at every address is asked on this machine."""
+
 
 @dataclass(frozen=True, slots=True)
 class Door:
@@ -41,12 +46,34 @@ async def open_door(web: WebConfig) -> AsyncIterator[Door]:
     tls = None if web.certificate is None or web.key is None else _load_certificate(web.certificate, web.key)
     listeners = await _listen(web)
     port = listeners[0].socket.getsockname()[1]
-    host = f"[{web.host}]" if ":" in web.host else web.host
+    name = socket.gethostname() if web.host in _NEAREST else web.host  # no browser opens 0.0.0.0 elsewhere
+    host = f"[{name}]" if ":" in name else name
     try:
         yield Door(tuple(listeners), tls, f"{'http' if tls is None else 'https'}://{host}:{port}/")
     finally:
         for listener in listeners:
             listener.socket.close()
+
+
+async def is_healthy(web: WebConfig) -> bool:
+    """Whether a running plexbridge answers at the configured port."""
+    host = _NEAREST.get(web.host, web.host)
+    with trio.move_on_after(HEALTH_SECONDS):
+        try:
+            stream: trio.abc.Stream = await trio.open_tcp_stream(host, web.port)
+            if web.certificate is not None:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it is told nothing
+                stream = trio.SSLStream(stream, context, https_compatible=True)
+            async with stream:
+                await stream.send_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                answer = b""
+                while len(answer) < HEALTH_LIMIT_BYTES and (data := await stream.receive_some()):
+                    answer += data
+        except (OSError, trio.BrokenResourceError):
+            return False
+        return answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(b"\r\n\r\nok")
+    return False
 
 
 async def _listen(web: WebConfig) -> list[trio.SocketListener]:

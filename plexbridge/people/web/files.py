@@ -14,12 +14,8 @@ FOLDER = "/page/"
 _CONTENT_TYPES = {
     "css": "text/css; charset=utf-8",
     "html": "text/html; charset=utf-8",
-    "ico": "image/x-icon",
     "js": "text/javascript; charset=utf-8",
-    "png": "image/png",
     "svg": "image/svg+xml",
-    "wav": "audio/wav",
-    "webmanifest": "application/manifest+json",
 }
 
 
@@ -41,13 +37,17 @@ class PageFile:
 
 
 def read_page() -> Mapping[str, PageFile]:
-    """Return every file of the page by its path: `index.html` is `/`, all others are in `/page/`.
+    """Return the page's files by their paths, but for those of an unknown kind.
+
+    `index.html` is `/`, all others are in `/page/`.
 
     Paths that are asked for are looked up in this table, and never on the disk.
     """
     page = files("plexbridge.people.web") / "page"
     return {
-        "/" if name == INDEX else FOLDER + name: PageFile(name, file.read_bytes()) for name, file in _walk(page, "")
+        "/" if name == INDEX else FOLDER + name: PageFile(name, file.read_bytes())
+        for name, file in _walk(page, "")
+        if name.rpartition(".")[2] in _CONTENT_TYPES
     }
 
 

@@ -20,7 +20,7 @@ IDLE_SECONDS = 30.0
 """Before a request begins."""
 REQUEST_SECONDS = 15.0
 """From its first byte until all of it is there."""
-SEND_SECONDS = 30.0
+SEND_SECONDS = 5.0
 """For a client to read an answer."""
 LINGER_SECONDS = 1.0
 LINGER_LIMIT_BYTES = 1024 * 1024

@@ -1,7 +1,8 @@
 """The web server: connections, what they may ask for, and how they all end. A conversation closes its WebSocket itself.
 
-Each connection is served in its own guard, so that whatever a client does costs only itself. A client that asks nothing
-gives way to one that comes when there are too many, the longest waiting first.
+Each connection is served in its own guard, so that whatever a client does costs only itself. A client that asks
+nothing, or does not take its answer, gives way to one that comes when there are too many, the longest waiting first; so
+does a WebSocket without a hello.
 """
 
 import logging
@@ -40,6 +41,8 @@ GOODBYE_SECONDS = 1.0
 """For all conversations together, when the service stops."""
 SILENT_SECONDS = 60.0
 """After a fault of ours has been logged: a client may be able to repeat it as often as it likes."""
+SHOWN_CHARS = 100
+"""So much of what a client has sent stands in the log."""
 
 SECURITY_HEADERS: Mapping[str, str] = {
     # 'self' includes the WebSocket, in Chrome from 71 and Safari from 16 on. For older ones its address would have to
@@ -56,7 +59,8 @@ SECURITY_HEADERS: Mapping[str, str] = {
 
 Result = TypeVar("Result")
 Route = Callable[[Request], Awaitable[Response]]
-Converse = Callable[[trio_websocket.WebSocketConnection], Awaitable[None]]
+Converse = Callable[[trio_websocket.WebSocketConnection, Callable[[], None]], Awaitable[None]]
+"""Holds a conversation; calls its second argument when the client has said hello and may stay."""
 
 
 class GivenWay(Exception):
@@ -91,15 +95,19 @@ class Server:
         self._conversation_routes = websockets
         self._clients = clients
         self._tls = tls
-        self._waiting: dict[trio.CancelScope, None] = {}
+        self._waiting: dict[trio.CancelScope, bool] = {}
+        """Those that wait for their client, the longest first, and whether they are between two requests."""
         self._connections = 0
-        self._places = 0
+        self._places: dict[trio.abc.Stream, bool] = {}
+        """Those of WebSockets, the longest first, and whether their client may stay."""
         self._conversations: set[trio.CancelScope] = set()
         self._has_ended = trio.Event()
         self._listening = trio.CancelScope()
         self._is_closing = False
         self._silent_until_seconds = -inf
         self._untold_faults = 0
+        self._refusals_told: dict[str, float] = {}
+        """When each kind of refusal was last logged."""
 
     async def serve(self, listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]) -> None:
         """Serve until cancelled, or until `say_goodbye` and the end of the last connection; closes the listeners."""
@@ -110,7 +118,8 @@ class Server:
     async def say_goodbye(self) -> None:
         """Take nobody in any more, and cancel all conversations; they have GOODBYE_SECONDS to end."""
         self._is_closing = True
-        for scope in (self._listening, *self._waiting, *self._conversations):
+        idle = [scope for scope, is_idle in self._waiting.items() if is_idle]
+        for scope in (self._listening, *idle, *self._conversations):
             scope.cancel(reason="the service stops")
         with trio.move_on_after(GOODBYE_SECONDS):
             while self._conversations:
@@ -136,11 +145,11 @@ class Server:
             await trio.aclose_forcefully(stream)
 
     def _make_room(self) -> None:
-        """Let the connection that has asked nothing for longest give way where there are too many.
+        """Let the connection that has waited for its client for longest give way where there are too many.
 
-        Raises GivenWay where all of them are being answered.
+        Raises GivenWay where plexbridge is at work on all of them.
         """
-        if self._connections - self._places > CONNECTION_LIMIT:
+        if self._connections - len(self._places) > CONNECTION_LIMIT:
             longest = next(iter(self._waiting), None)
             if longest is None:
                 raise GivenWay
@@ -157,6 +166,15 @@ class Server:
         self._silent_until_seconds = now_seconds + SILENT_SECONDS
         self._untold_faults = 0
 
+    def _tell_refusal(self, kind: str, key: str, told: str | None = None) -> None:
+        """Log, at most once in SILENT_SECONDS, that a client was refused, and the key that may have to be changed."""
+        now_seconds = trio.current_time()
+        if now_seconds - self._refusals_told.get(kind, -inf) < SILENT_SECONDS:
+            return
+        self._refusals_told[kind] = now_seconds
+        shown = "".join(char if char.isprintable() else "?" for char in (told or "")[:SHOWN_CHARS])
+        logger.warning("the web front refuses a client: %s%s; see %s", kind, f' "{shown}"' if told else "", key)
+
     async def _serve_connection(self, stream: trio.abc.Stream) -> None:
         http = HttpConnection(stream, SECURITY_HEADERS)
         pace = Pace(per_second=REQUESTS_PER_SECOND, burst=REQUESTS_BURST)
@@ -168,22 +186,23 @@ class Server:
                 if request.path in self._conversation_routes:
                     await self._serve_websocket(stream, request, http.early_bytes)
                     break
-                if not await http.send_response(await self._answer(request)):
+                response = await self._answer(request)
+                if not await self._await_client(partial(http.send_response, response), is_idle=False):
                     break
                 await trio.sleep_until(pace.take(1, trio.current_time()))
         except Refused as refusal:
-            await http.send_response(refusal.response, is_last=True)
-        await linger(stream)
+            await self._await_client(partial(http.send_response, refusal.response, is_last=True), is_idle=False)
+        await self._await_client(partial(linger, stream), is_idle=False)
 
-    async def _await_client(self, act: Callable[[], Awaitable[Result]]) -> Result:
+    async def _await_client(self, act: Callable[[], Awaitable[Result]], *, is_idle: bool = True) -> Result:
         """Await what is the client's to do, as long as there is room for its connection.
 
-        Raises GivenWay.
+        An answer, which is not idle, is still sent when the service stops. Raises GivenWay.
         """
         with trio.CancelScope() as scope:
-            if self._is_closing:
+            if is_idle and self._is_closing:
                 raise GivenWay
-            self._waiting[scope] = None
+            self._waiting[scope] = is_idle
             try:
                 return await act()
             finally:
@@ -192,6 +211,7 @@ class Server:
 
     def _check_host(self, request: Request) -> None:
         if not self._access.allows_host(request.headers.get("host")):
+            self._tell_refusal("it asks for the name", "web.origins", request.headers.get("host"))
             raise Refused(
                 HTTPStatus.MISDIRECTED_REQUEST,
                 "plexbridge does not answer to this name. Its operator can add the page's address to web.origins.",
@@ -212,23 +232,43 @@ class Server:
         key = find_key(request)
         origin, host = request.headers.get("origin"), request.headers.get("host")
         if not self._access.allows_origin(origin, host=host):
+            self._tell_refusal("its page is of the origin", "web.origins", origin)
             raise Refused(HTTPStatus.FORBIDDEN, "Pages of this origin may not talk here; see web.origins.")
-        if self._places >= self._clients:
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "Too many people are connected. Please try again later.")
-        self._places += 1
+        longest = self._take_place(stream)
         try:
+            if longest is not None:
+                await trio.aclose_forcefully(longest)
             async with open_websocket(stream, key, early_bytes) as websocket:
                 with trio.CancelScope() as conversation:
                     self._conversations.add(conversation)
                     if self._is_closing:
                         conversation.cancel(reason="the service stops")
                     try:
-                        await converse(websocket)
+                        await converse(websocket, partial(self._greet, stream))
                     finally:
                         self._conversations.remove(conversation)
                         self._has_ended.set()
         finally:
-            self._places -= 1
+            self._places.pop(stream, None)
+
+    def _take_place(self, stream: trio.abc.Stream) -> trio.abc.Stream | None:
+        """Take a place for a WebSocket; return the one that has to be closed for it, the longest without a hello.
+
+        Raises Refused.
+        """
+        longest = None
+        if len(self._places) >= self._clients:
+            longest = next((each for each, may_stay in self._places.items() if not may_stay), None)
+            if longest is None:
+                self._tell_refusal("all places are taken", "web.clients")
+                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "Too many people are connected. Please try again later.")
+            del self._places[longest]
+        self._places[stream] = False
+        return longest
+
+    def _greet(self, stream: trio.abc.Stream) -> None:
+        if stream in self._places:
+            self._places[stream] = True
 
 
 async def _shake_hands(stream: trio.SSLStream[trio.abc.Stream]) -> None:

@@ -15,7 +15,6 @@ import trio
 from plexbridge.audio.hearing import HearingSettings
 from plexbridge.config import TYPICAL_URL, PersonaConfig, RenewalConfig
 from plexbridge.errors import PlexbridgeError, RequestError, TurnOver
-from plexbridge.model.health import trouble_of
 from plexbridge.model.pool import Pool
 from plexbridge.model.request import build_request
 from plexbridge.model.ticket import Ticket
@@ -115,7 +114,7 @@ class Visit:
                 if isinstance(failure, TurnOver):
                     self._say(failure.user_message)
                     ticket.requeue()
-                elif trouble_of(failure) is not None and ticket.may_wait:
+                elif ticket.may_wait_after(failure):
                     ticket.requeue(is_first=True)  # other models work, and are taken
                 else:
                     return failure or PlexbridgeError("a page can't leave a talk by itself")

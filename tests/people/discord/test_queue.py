@@ -4,7 +4,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from plexbridge.errors import RequestError, TurnOver
+from plexbridge.errors import ModelRefused, RequestError, TurnOver
+from plexbridge.model import loopback
 from plexbridge.model.health import Trouble
 from plexbridge.model.standing import Standing
 from plexbridge.model.ticket import SLOW_SECONDS
@@ -296,6 +297,23 @@ async def test_a_room_that_tried_a_dead_model_in_vain_waits_for_one_that_is_take
         assert world.model.server.is_busy
         status = world.status(OTHER_GUILD)
         assert status.model == "m1"
+
+
+async def test_a_room_whose_voice_a_server_lacks_reads_so_and_keeps_no_model_from_others(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loopback, "_is_usable", lambda query: query["voice_prompt"] != ["nosuch.pt"])
+    async with open_world(model_count=2, voices={BOB: "nosuch.pt"}) as world:
+        await enter(world, ada=CHANNEL, bob=FAR_CHANNEL)
+        await trio.sleep(10)
+        assert read(world, FAR_CHANNEL) == [ModelRefused.user_message]
+        assert world.discord.joins == 2
+        calls = len(world.models[1].streams)
+        await enter(world, eve=THIRD_CHANNEL)
+        await trio.sleep(10)
+
+        assert places(world) == {CHANNEL, THIRD_CHANNEL}
+        assert len(world.models[1].streams) - calls <= 4, "it was tried, and is talked to"
 
 
 async def test_three_rooms_and_two_models_none_of_which_is_lost(autojump_clock: MockClock) -> None:

@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -139,7 +139,9 @@ async def open_world(
     renew_seconds: float = 240.0,
     mark: Mark = "sound",
     hearing: HearingSettings = USUAL,
+    voices: Mapping[int, str] | None = None,
 ) -> AsyncIterator[World]:
+    """Run it for the length of the block; `voices` are those of people who have chosen one."""
     async with open_memory_portal() as portal, trio.open_nursery() as nursery:
         models = [model] if model is not None else [SimulatedModel(nursery) for _ in range(model_count)]
         backends = [
@@ -161,7 +163,7 @@ async def open_world(
             starter_ids.append(starter_id)
             return await hold_talk(
                 talk,
-                persona=PersonaConfig(),
+                persona=PersonaConfig(**{"voice": voices[starter_id]} if voices and starter_id in voices else {}),
                 settings=SETTINGS,
                 renewal=RenewalConfig(mark=mark),
                 random=Random(1),

@@ -42,11 +42,19 @@ def make_server(
     converse: Callable[[WebSocketConnection], Awaitable[None]] = echo,
     clients: int = 2,
     tls: ssl.SSLContext | None = None,
+    greets: bool = True,
 ) -> Server:
+    """Return one whose clients have said hello at once, or never do."""
+
+    async def serve(websocket: WebSocketConnection, greet: Callable[[], None]) -> None:
+        if greets:
+            greet()
+        await converse(websocket)
+
     return Server(
         access or Access(token=None, origins=(), is_encrypted=False),
         {"/hello": answer_hello, **(routes or {})},
-        {"/ws": converse},
+        {"/ws": serve},
         clients=clients,
         tls=tls,
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import plexbridge.people.web
+from plexbridge.people.web import files
 from plexbridge.people.web.files import PageFile, read_page
 from plexbridge.people.web.http import Request
 
@@ -22,6 +23,15 @@ def test_every_file_has_one_address_and_the_index_is_the_root() -> None:
     assert "/" in read_page()
 
 
+def test_a_stray_file_is_not_served_and_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "page").mkdir()
+    for name in ("index.html", "a.js", "a.js.orig", ".DS_Store", "README"):
+        (tmp_path / "page" / name).write_text("x")
+    monkeypatch.setattr(files, "files", lambda package: tmp_path)
+
+    assert set(read_page()) == {"/", "/page/a.js"}
+
+
 @pytest.mark.parametrize(
     ("name", "content_type"),
     [
@@ -29,7 +39,6 @@ def test_every_file_has_one_address_and_the_index_is_the_root() -> None:
         ("a.min.js", "text/javascript; charset=utf-8"),
         ("b/a.css", "text/css; charset=utf-8"),
         ("a.svg", "image/svg+xml"),
-        ("a.png", "image/png"),
     ],
 )
 async def test_a_browser_is_told_what_a_file_is_and_to_ask_each_time(name: str, content_type: str) -> None:

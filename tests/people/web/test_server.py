@@ -242,6 +242,33 @@ async def test_a_fault_that_comes_again_and_again_is_logged_once_a_minute_with_i
     assert [" 4 " in record.getMessage() for record in caplog.records] == [False, True]
 
 
+async def test_refusals_are_logged_once_a_minute_with_what_was_asked_and_the_key_to_change(
+    server: Server, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture, autojump_clock: object
+) -> None:
+    async def refuse() -> list[str]:
+        caplog.clear()
+        for request in (
+            get("/hello", host="voice.example" + "x" * 200),
+            UPGRADE.replace(b"Host:", b"Origin: http://other.example\xad\r\nHost:"),
+            UPGRADE,
+        ):
+            assert (await Client(server, nursery).connect().ask(request)).status in (403, 421, 503)
+        return [record.getMessage().removeprefix("the web front refuses a client: ") for record in caplog.records]
+
+    for _ in range(2):
+        await Client(server, nursery).open_websocket()
+    told = [
+        f'it asks for the name "voice.example{"x" * 87}"; see web.origins',
+        'its page is of the origin "http://other.example?"; see web.origins',
+        "all places are taken; see web.clients",
+    ]
+
+    assert await refuse() == told
+    assert await refuse() == []
+    await trio.sleep(SILENT_SECONDS)
+    assert await refuse() == told
+
+
 async def test_when_there_are_too_many_connections_the_one_that_has_waited_longest_gives_way(
     server: Server, nursery: trio.Nursery
 ) -> None:
@@ -255,6 +282,27 @@ async def test_when_there_are_too_many_connections_the_one_that_has_waited_longe
     assert [(await client.ask(HELLO)).status for client in clients[2:]] == [200] * CONNECTION_LIMIT
     await talking.send_message("still here")
     assert await talking.get_message() == "still here"
+
+
+async def test_clients_that_do_not_read_their_answers_give_way_the_longest_first(
+    server: Server, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    streams = []
+    for _ in range(CONNECTION_LIMIT):
+        stream, far_stream = lockstep_stream_pair()
+        nursery.start_soon(server.serve_stream, far_stream)
+        await stream.send_all(HELLO)
+        await wait_all_tasks_blocked()
+        streams.append(stream)
+
+    answer = await Client(server, nursery).connect().ask(HELLO)
+
+    assert (answer.status, trio.current_time()) == (200, 0)
+    await streams[0].receive_some()
+    assert (await streams[0].receive_some(), trio.current_time()) == (b"", 0), "closed behind what was on its way"
+    for _ in range(2):
+        assert (await streams[1].receive_some()).startswith(b"HTTP/1.1 200 ")
+        await streams[1].send_all(HELLO)
 
 
 async def test_when_all_connections_are_being_answered_a_new_one_is_turned_away(nursery: trio.Nursery) -> None:
@@ -273,6 +321,21 @@ async def test_when_all_connections_are_being_answered_a_new_one_is_turned_away(
     assert await Client(server, nursery).connect().is_closed()
     finish.set()
     assert (await clients[0].receive()).body == b"at last"
+
+
+async def test_a_websocket_without_a_hello_gives_way_to_one_that_comes(
+    nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    server = make_server(greets=False)
+    first, second = [await Client(server, nursery).open_websocket() for _ in range(2)]
+
+    third = await Client(server, nursery).open_websocket()
+
+    with pytest.raises(ConnectionClosed):
+        await first.get_message()
+    for websocket in (second, third):
+        await websocket.send_message("here")
+        assert await websocket.get_message() == "here"
 
 
 async def test_messages_pass_a_websocket_both_ways(server: Server, nursery: trio.Nursery) -> None:
