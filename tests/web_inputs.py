@@ -469,8 +469,10 @@ def more_callers_than_there_are_places(port: int) -> None:
     peers = [Peer(port) for _ in range(12)]
     statuses = []
     for peer in peers:
-        peer.send(peer.upgrade())
+        peer.send(peer.upgrade() + frame(TEXT, HELLO.encode()))
         statuses.append(status(peer.read_until(b"\r\n\r\n")))
+        if statuses[-1] == 101:
+            peer.read_until(b'"ready"')  # without a hello it would give way
     for peer in peers:
         peer.socket.close()
     assert set(statuses) == {101, 503}
