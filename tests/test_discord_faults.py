@@ -125,5 +125,6 @@ def test_faults_in_any_order_and_before_the_last_one_is_mended(stage: Stage) -> 
 
     print(felt)
     assert felt.answered_seconds is not None, felt
-    assert set(felt.read) <= {AWAY_SENTENCE, BACK_SENTENCE}
+    # A guest comes and goes in some of the faults.
+    assert set(felt.read) <= {AWAY_SENTENCE, BACK_SENTENCE, EVERYONE_SENTENCE}
     assert stage.talker.says()
