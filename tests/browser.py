@@ -92,7 +92,7 @@ def open_page(browser: Browser, address: str, *scripts: str, **options: object) 
     they say otherwise.
     """
     wanted = {"permissions": ["microphone"], **options}
-    context: BrowserContext = browser.new_context(**wanted)  # type: ignore[arg-type]
+    context: BrowserContext = browser.new_context(**wanted)  # type: ignore[arg-type]  # of many types, by name
     try:
         for script in scripts:
             context.add_init_script(script)

@@ -14,15 +14,10 @@ from tests.speech.listening import transcribe
 from tests.speech.scripted import Told
 from tests.speech_server.openai import KEY, Fault, run_openai
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("short_pauses")]
 
 LIMIT_SECONDS = 30.0
 TLS = ssl.create_default_context()
-
-
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plexbridge.speech.line.PAUSES_SECONDS", (0.05, 0.05))
 
 
 async def transcribe_by(
